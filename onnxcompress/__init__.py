@@ -1,0 +1,83 @@
+"""Compress ONNX models at graph level: prune, quantize, distill. Public names load on first use (PEP 562)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxcompress.api import Result, distill, prune, quantize
+    from onnxcompress.errors import CompressError
+    from onnxcompress.manager import PassManager
+    from onnxcompress.model_io import load, save
+    from onnxcompress.passes.base import Context, Effect, Pass
+    from onnxcompress.passes.distill import Distill
+    from onnxcompress.passes.fold_batchnorm import FoldBatchNorm
+    from onnxcompress.passes.insert_qdq import InsertQDQ
+    from onnxcompress.passes.normalize import Normalize
+    from onnxcompress.passes.prune_channels import PruneChannels
+    from onnxcompress.passes.prune_weights import PruneWeights
+    from onnxcompress.passes.quantize_weights import QuantizeWeights
+    from onnxcompress.passes.reconstruct import Reconstruct
+    from onnxcompress.report import Finding, Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CompressError": "errors",
+    "Context": "passes.base",
+    "Distill": "passes.distill",
+    "Effect": "passes.base",
+    "Finding": "report",
+    "FoldBatchNorm": "passes.fold_batchnorm",
+    "InsertQDQ": "passes.insert_qdq",
+    "Normalize": "passes.normalize",
+    "Pass": "passes.base",
+    "PassManager": "manager",
+    "PruneChannels": "passes.prune_channels",
+    "PruneWeights": "passes.prune_weights",
+    "QuantizeWeights": "passes.quantize_weights",
+    "Reconstruct": "passes.reconstruct",
+    "Report": "report",
+    "Result": "api",
+    "distill": "api",
+    "load": "model_io",
+    "prune": "api",
+    "quantize": "api",
+    "save": "model_io",
+}
+
+__all__ = [
+    "CompressError",
+    "Context",
+    "Distill",
+    "Effect",
+    "Finding",
+    "FoldBatchNorm",
+    "InsertQDQ",
+    "Normalize",
+    "Pass",
+    "PassManager",
+    "PruneChannels",
+    "PruneWeights",
+    "QuantizeWeights",
+    "Reconstruct",
+    "Report",
+    "Result",
+    "__version__",
+    "distill",
+    "load",
+    "prune",
+    "quantize",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'onnxcompress' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"onnxcompress.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""Samples for calibration, reconstruction, training and measuring."""
+
+from onnxcompress.data.source import ArraySource, DataSource
+
+__all__ = ["ArraySource", "DataSource"]

@@ -1,0 +1,153 @@
+"""What a pass is: a frozen dataclass whose fields are its options, and the context it runs in.
+
+Nothing heavy is imported here: listing passes and printing help must not load onnx_ir or numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from onnxcompress.runtime_options import RuntimeOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxcompress.data import DataSource
+    from onnxcompress.report import Finding
+    from onnxcompress.targets import Target
+
+T = TypeVar("T")
+
+
+class Effect(enum.StrEnum):
+    """What a pass may do to the numbers that a model computes."""
+
+    ANALYSIS = "analysis"  # reads only
+    EXACT = "exact"  # same numbers up to rounding; checked against the model before it
+    LOSSY = "lossy"  # other numbers; measured against the original model
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] = (), flag: str = "") -> Any:  # noqa: A002
+    """A dataclass field that is also a command-line option and a recipe key.
+
+    Args:
+        default: Value used when the user says nothing. Must be immutable: None, bool, int, float, str, or a tuple
+            of strings.
+        help: One sentence for ``--help`` and the docs.
+        choices: Allowed values, where there are few.
+        flag: Command-line name where it differs from the field's name in kebab case.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "flag": flag})
+
+
+class Progress(Protocol):
+    """Told how far a long step is; the default does nothing."""
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """`done` of `total` units of `step` are finished."""
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """The progress sink that ignores everything."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which nodes a pass may touch: names, ``re:PATTERN`` or ``op:TYPE``."""
+
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Analyses:
+    """Results computed from a graph, kept until a pass changes that graph."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, Any] = {}
+
+    def get(self, key: str, compute: Callable[[], T]) -> T:
+        """The cached result under `key`, computed by `compute` when absent."""
+        if key not in self._results:
+            self._results[key] = compute()
+        return self._results[key]
+
+    def drop(self) -> None:
+        """Forget everything: the graph has changed."""
+        self._results.clear()
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a pass may use besides the model; nothing is global.
+
+    Attributes:
+        original: The model as it entered the pipeline. LOSSY passes are measured against it; it is never edited.
+        teacher: The model to imitate; the original where the user gave none.
+        target: Deployment target (data types, placement, alignment).
+        data: Samples for calibration, reconstruction and training; None where the user gave none.
+        held_out: Samples that only measure; never used to calibrate.
+        shapes: Sizes for dynamic inputs by input name (``--shape x:1x3x224x224``).
+        scope: Nodes the user named with ``--only`` and ``--exclude``.
+        runtime: Providers, threads, custom operators.
+        seed: Seed of every random draw.
+        executor: Runs independent shards; None means in this thread.
+        memory_bytes: Ceiling for one layer's statistics and factors.
+        verify: ``quick`` or ``full``.
+        progress: Told how far long steps are.
+        analyses: Cache of results about the current graph.
+    """
+
+    original: ir.Model
+    teacher: ir.Model
+    target: Target
+    data: DataSource | None = None
+    held_out: DataSource | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    scope: Scope = Scope()
+    runtime: RuntimeOptions = RuntimeOptions()
+    seed: int = 0
+    executor: Executor | None = None
+    memory_bytes: int = 1 << 30
+    verify: str = "quick"
+    progress: Progress = silent
+    analyses: Analyses = field(default_factory=Analyses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass(ABC):
+    """One step of a recipe. A subclass's fields are its options; its docstring's first line is its help.
+
+    Class attributes:
+        name: Registered name, kebab case, a verb and its object.
+        effect: What the pass may do to the numbers.
+        needs_data: ``never``, ``optional`` or ``always``.
+        not_after: Names of passes that must not have run before this one in the same recipe.
+    """
+
+    name: ClassVar[str]
+    effect: ClassVar[Effect] = Effect.EXACT
+    needs_data: ClassVar[str] = "never"
+    not_after: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
+        """Edit `model` in place and yield what was done and what was left alone, with reason codes.
+
+        Raises:
+            CompressError: Where the pass cannot do its work at all; the pass manager rolls the edits back.
+        """
+
+    def spec(self) -> dict[str, Any]:
+        """The recipe entry: the pass's name and those options that differ from their default."""
+        changed = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != f.default
+        }
+        return {"pass": self.name, **{k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}}

@@ -1,0 +1,75 @@
+"""A target's facts, read from ``targets/<name>.toml`` inside the package."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from typing import Any
+
+from onnxcompress.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a runtime wants from a quantized model (reference: quantization, table 4.4).
+
+    Attributes:
+        name: Name on the command line.
+        summary: One line for ``onnxcompress targets``.
+        evidence: How the profile was checked: ``run`` or ``by documentation``.
+        activation_dtype: ``uint8`` or ``int8``.
+        activation_symmetric: True where the zero point must be 0.
+        weight_dtype: Always ``int8`` today.
+        per_channel: Per-channel weight scales.
+        reduce_range: Weights in 7 bits.
+        quantize_outputs: Q/DQ on outputs of quantized ops too, not only on their inputs.
+        bias: ``float`` or ``int32``.
+        residual_add: ``skip`` (skip side only), ``both`` (both inputs and output).
+        op_types: Operators that the target runs on integers.
+        same_scale_ops: Data-movement operators whose input and output share scale and zero point.
+        exclude_gemv: Leave matrix-vector products (one row or one column) and tiny convolutions in float.
+        min_opset: Lowest opset of the default domain that the target's Q/DQ form needs.
+        channel_alignment: Channel counts after pruning are rounded to a multiple of this where possible.
+        options: Anything else the file says.
+    """
+
+    name: str
+    summary: str
+    evidence: str = "by documentation"
+    activation_dtype: str = "uint8"
+    activation_symmetric: bool = False
+    weight_dtype: str = "int8"
+    per_channel: bool = True
+    reduce_range: bool = False
+    quantize_outputs: bool = True
+    bias: str = "float"
+    residual_add: str = "both"
+    op_types: tuple[str, ...] = ("Conv", "MatMul", "Gemm")
+    same_scale_ops: tuple[str, ...] = ()
+    exclude_gemv: bool = False
+    min_opset: int = 13
+    channel_alignment: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def target_names() -> list[str]:
+    """Names of all targets, sorted."""
+    folder = resources.files("onnxcompress.targets")
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_target(name: str) -> Target:
+    """The target called `name`.
+
+    Raises:
+        UsageError: Where there is none of that name.
+    """
+    if name not in target_names():
+        known = ", ".join(target_names())
+        raise UsageError(f"unknown target {name!r}", hint=f"Use one of: {known}.", code="USAGE-UNKNOWN-TARGET")
+    text = (resources.files("onnxcompress.targets") / f"{name}.toml").read_text(encoding="utf-8")
+    raw = tomllib.loads(text)
+    known_fields = {f.name for f in fields(Target)} - {"options"}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known_fields}
+    return Target(**{**given, "name": name}, options={k: v for k, v in raw.items() if k not in known_fields})
