@@ -1,0 +1,240 @@
+"""The three commands as functions, and the recipes behind them. The command line adds nothing to this.
+
+result = onnxcompress.prune("model.onnx", data="calib.npz", target_macs="0.5x")
+result.save("pruned.onnx")
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from onnxcompress.errors import UsageError
+from onnxcompress.recipe import Recipe
+from onnxcompress.registry import make_pass
+
+if TYPE_CHECKING:
+    from onnxcompress.data import DataSource
+    from onnxcompress.result import Result
+
+COMMANDS = ("prune", "quantize", "distill", "auto")
+
+_SIZE_OPTIONS = (
+    "ratio",
+    "target_macs",
+    "target_params",
+    "filter_ratio",
+    "channel_ratio",
+    "neuron_ratio",
+    "layer",
+)
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where samples come from and how they are preprocessed; the fields are the command line's data flags.
+
+    Attributes:
+        spec: Path, ``file.py:function``, dict of arrays, iterable of dicts, torch DataLoader or DataSource.
+        eval_spec: The same, for samples that only measure.
+        settings: Keyword arguments of `onnxcompress.data.open_data` (mapping, preset, mean, std, scale, layout,
+            channel_order, samples, labels).
+    """
+
+    spec: Any = None
+    eval_spec: Any = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def open(self, model: Any) -> tuple[DataSource | None, DataSource | None]:
+        """Both sources, opened against the inputs of `model`."""
+        from onnxcompress.data import open_data
+
+        opened = (
+            None if s is None else open_data(s, model, **self.settings) for s in (self.spec, self.eval_spec)
+        )
+        return next(opened), next(opened)
+
+
+def recipe_for(
+    command: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    has_data: bool,
+    has_teacher: bool = True,
+    settings: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe that a command stands for.
+
+    Args:
+        command: ``prune``, ``quantize``, ``distill`` or ``auto``.
+        options: Options of the command's main pass by field name; for ``auto``, of any pass as ``pass.option``.
+        has_data: Whether samples will be there.
+        has_teacher: Whether a teacher will be there; ``distill`` alone asks for one.
+        settings: Settings of the run, kept in the recipe.
+
+    Raises:
+        UsageError: For an unknown command or option.
+    """
+    given = {k: v for k, v in (options or {}).items() if v is not None}
+    builders = {"prune": _prune, "quantize": _quantize, "distill": _distill, "auto": _auto}
+    if command not in builders:
+        raise UsageError(f"unknown command {command!r}", hint=f"Use one of: {', '.join(COMMANDS)}.")
+    if command == "distill" and not has_teacher:
+        _refuse_without_teacher()
+    entries = builders[command](given, has_data)
+    return Recipe(tuple(make_pass(name, values) for name, values in entries), dict(settings or {}))
+
+
+Entries = list[tuple[str, dict[str, Any]]]
+
+
+def _prune(given: dict[str, Any], has_data: bool) -> Entries:
+    sized = any(given.get(key) for key in _SIZE_OPTIONS)
+    if not sized:
+        given = {**given, "target_macs": "0.5x" if has_data else "0.9x"}
+    repair: Entries = [("reconstruct", {})] if has_data else []
+    return [("normalize", {}), ("prune-channels", given), *repair]
+
+
+def _quantize(given: dict[str, Any], has_data: bool) -> Entries:
+    main = "insert-qdq" if has_data else "quantize-weights"
+    return [("normalize", {}), ("fold-batchnorm", {}), (main, given)]
+
+
+def _refuse_without_teacher() -> None:
+    raise UsageError(
+        "distill needs a teacher",
+        why="a student learns by imitating another model",
+        hint="Give --teacher MODEL (usually the model before pruning or quantization) and --data FILE.",
+        code="USAGE-NO-TEACHER",
+    )
+
+
+def _distill(given: dict[str, Any], has_data: bool) -> Entries:
+    if not has_data:
+        raise UsageError(
+            "distill needs samples",
+            why="a student learns by imitating its teacher on data, labels are not needed",
+            hint="Give --data FILE (a few hundred samples) and --teacher MODEL (the model before compression).",
+            code="USAGE-NO-DATA",
+        )
+    return [("distill", given)]
+
+
+def _auto(given: dict[str, Any], has_data: bool) -> Entries:
+    if not has_data:
+        raise UsageError(
+            "run auto needs samples",
+            why="it repairs what it prunes and calibrates what it quantizes on them",
+            hint="Give --data FILE; or use prune and quantize, which work with the model alone.",
+            code="USAGE-NO-DATA",
+        )
+    distill: Entries = [("distill", {})] if importlib.util.find_spec("torch") else []
+    entries: Entries = [
+        ("normalize", {}),
+        ("fold-batchnorm", {}),
+        ("prune-channels", {"target_macs": "0.6x"}),
+        ("reconstruct", {}),
+        *distill,
+        ("insert-qdq", {}),
+    ]
+    return override(entries, given)
+
+
+def override(entries: Entries, given: Mapping[str, Any]) -> Entries:
+    """`entries` with options replaced: keys are ``pass.option``, a new size option replaces the old one.
+
+    Raises:
+        UsageError: Where a key names a pass that is not there.
+    """
+    by_name = dict(entries)
+    for key, value in given.items():
+        name, _, option = key.rpartition(".")
+        if name not in by_name:
+            raise UsageError(
+                f"--set {key} names no pass of this recipe",
+                hint=f"Write PASS.OPTION=VALUE with one of: {', '.join(by_name)}.",
+                code="USAGE-UNKNOWN-OPTION",
+            )
+        clash = [k for k in by_name[name] if k in _SIZE_OPTIONS] if option in _SIZE_OPTIONS else []
+        for old in clash:
+            del by_name[name][old]
+        by_name[name][option] = value
+    return entries
+
+
+def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **common: Any) -> Result:
+    """Run a recipe on a model.
+
+    Args:
+        recipe: Passes and settings.
+        model: A path, an onnx.ModelProto or an onnx_ir.Model.
+        data: `DataOptions`, or anything that `onnxcompress.data.open_data` takes.
+        common: Keyword arguments of `PassManager.run` (eval_data, teacher, shapes, scope, runtime, metric, executor,
+            memory_bytes, progress, seed), and of `PassManager` (target, max_drop, min_sqnr, verify, allow_unchanged,
+            on_record); those given here win over the recipe's settings.
+    """
+    from onnxcompress.manager import PassManager
+    from onnxcompress.model_io import load
+
+    manager_keys = ("target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record")
+    merged = {**recipe.settings, **{k: v for k, v in common.items() if v is not None}}
+    manager = PassManager(recipe.passes, **{k: merged.pop(k) for k in manager_keys if k in merged})
+    loaded = load(model)
+    if isinstance(data, DataOptions):
+        data, evaluation = data.open(loaded)
+        merged.setdefault("eval_data", evaluation)
+    return manager.run(loaded, data=data, **merged)
+
+
+def prune(model: Any, *, data: Any = None, **options: Any) -> Result:
+    """Remove channels, filters, neurons and hidden units, and repair the rest on `data` where given.
+
+    Args:
+        model: A path, an onnx.ModelProto or an onnx_ir.Model; it is not edited.
+        data: Unlabelled samples for the repair; labels, where present, measure accuracy.
+        options: Options of the ``prune-channels`` pass, and common ones of `run_recipe`.
+    """
+    return _command("prune", model, data, options)
+
+
+def quantize(model: Any, *, data: Any = None, **options: Any) -> Result:
+    """Insert Q/DQ nodes calibrated on `data`; without data, store the weights as int8 only.
+
+    Args:
+        model: A path, an onnx.ModelProto or an onnx_ir.Model; it is not edited.
+        data: Unlabelled calibration samples.
+        options: Options of ``insert-qdq`` (or ``quantize-weights``), and common ones of `run_recipe`.
+    """
+    return _command("quantize", model, data, options)
+
+
+def distill(student: Any, *, teacher: Any, data: Any, **options: Any) -> Result:
+    """Train `student` to imitate `teacher` on `data`; the same graph comes back with new weights. Needs torch.
+
+    Args:
+        student: The model to train.
+        teacher: The model to imitate.
+        data: Unlabelled samples.
+        options: Options of the ``distill`` pass, and common ones of `run_recipe`.
+    """
+    return _command("distill", student, data, {**options, "teacher": teacher})
+
+
+def auto(model: Any, *, data: Any, **options: Any) -> Result:
+    """Prune, reconstruct, distill where torch is installed, and quantize, with the input as teacher."""
+    return _command("auto", model, data, options)
+
+
+_COMMON = (
+    "eval_data", "teacher", "shapes", "scope", "runtime", "metric", "executor", "memory_bytes", "progress", "seed",
+    "target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record",
+)  # fmt: skip
+
+
+def _command(command: str, model: Any, data: Any, options: dict[str, Any]) -> Result:
+    common = {k: options.pop(k) for k in list(options) if k in _COMMON}
+    has_data = data.spec is not None if isinstance(data, DataOptions) else data is not None
+    return run_recipe(recipe_for(command, options, has_data=has_data), model, data=data, **common)

@@ -1,0 +1,297 @@
+"""The pass manager: passes in sequence, each group a transaction, and a report of what came of it.
+
+A transaction is clone -> run -> verify -> commit or roll back. Consecutive EXACT passes share one (cloning a large
+graph costs seconds) and are held to the model before them; a LOSSY pass has one of its own and is measured against
+the original. An error anywhere leaves the caller's model as it was, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from onnxcompress import graph, model_io, verify
+from onnxcompress.cost import costs
+from onnxcompress.data import DataSource, open_data
+from onnxcompress.environment import environment
+from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
+from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
+from onnxcompress.recipe import Recipe
+from onnxcompress.report import PassRecord, Report
+from onnxcompress.result import Result
+from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.shapes import infer
+from onnxcompress.targets import Target, load_target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+logger = logging.getLogger(__name__)
+
+# Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
+_SAMPLES_BETWEEN = 128
+
+
+class PassManager:
+    """Runs passes in order.
+
+    Args:
+        passes: What to run.
+        target: Name of a deployment target, or a Target.
+        max_drop: Gate on quality, ``0.5pt`` (points of the metric) or ``1%`` (of the float score).
+        min_sqnr: Gate on the signal-to-quantization-noise ratio of the outputs, in dB.
+        verify: ``quick`` or ``full``.
+        allow_unchanged: Accept a run that changes nothing.
+        on_record: Called with each pass's record as soon as it is committed.
+    """
+
+    def __init__(
+        self,
+        passes: Sequence[Pass],
+        *,
+        target: str | Target = "ort-cpu",
+        max_drop: str | None = None,
+        min_sqnr: float | None = None,
+        verify: str = "quick",
+        allow_unchanged: bool = False,
+        on_record: Callable[[PassRecord], None] | None = None,
+    ) -> None:
+        self.passes = tuple(passes)
+        self.target = target if isinstance(target, Target) else load_target(target)
+        self.max_drop, self.min_sqnr, self.verify = max_drop, min_sqnr, verify
+        self.allow_unchanged, self.on_record = allow_unchanged, on_record
+        check_order(self.passes)
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """This manager's passes and settings as a recipe."""
+        settings: dict[str, Any] = {"target": self.target.name, "seed": seed, "verify": self.verify}
+        settings |= {"max_drop": self.max_drop} if self.max_drop else {}
+        settings |= {"min_sqnr": self.min_sqnr} if self.min_sqnr is not None else {}
+        return Recipe(self.passes, settings)
+
+    def run(
+        self,
+        model: Any,
+        *,
+        data: Any = None,
+        eval_data: Any = None,
+        teacher: Any = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        scope: Scope | None = None,
+        runtime: RuntimeOptions | None = None,
+        seed: int = 0,
+        metric: Callable[..., float] | None = None,
+        executor: Executor | None = None,
+        memory_bytes: int = 1 << 30,
+        progress: Progress = silent,
+    ) -> Result:
+        """Compress `model`.
+
+        Args:
+            model: A path, an onnx.ModelProto or an onnx_ir.Model; it is not edited.
+            data: Calibration samples: anything that `onnxcompress.data.open_data` takes, or None.
+            eval_data: Samples that only measure; without it a fifth of `data` is held out.
+            teacher: The model to imitate (path, proto or ir.Model); the input itself by default.
+            shapes: Sizes of dynamic inputs, by input name.
+            scope: Nodes that passes may or may not touch.
+            runtime: Providers, threads, custom operators.
+            seed: Seed of every random draw.
+            metric: ``f(outputs, labels) -> float``, higher is better; accuracy or agreement by default.
+            executor: Runs independent shards.
+            memory_bytes: Ceiling for one layer's statistics and factors.
+            progress: Told how far long steps are.
+
+        Returns:
+            The compressed model and its report.
+
+        Raises:
+            CompressError: A subclass, by cause; nothing has been written then.
+        """
+        original = model_io.load(model)
+        samples, held_out = _open(data, eval_data, original, seed)
+        context = Context(
+            original=original,
+            teacher=original if teacher is None else model_io.load(teacher),
+            target=self.target,
+            data=samples,
+            held_out=held_out,
+            shapes=dict(shapes or {}),
+            scope=scope or Scope(),
+            runtime=runtime or RuntimeOptions(),
+            seed=seed,
+            executor=executor,
+            memory_bytes=memory_bytes,
+            verify=self.verify,
+            progress=progress,
+        )
+        return self._run(context, metric, has_teacher=teacher is not None)
+
+    def _run(self, ctx: Context, metric: Callable[..., float] | None, *, has_teacher: bool) -> Result:
+        gate = verify.Gate(max_drop=self.max_drop, min_sqnr=self.min_sqnr)
+        gate.check_resolution(ctx.held_out)
+        self._check_needs(ctx)
+        report = Report(recipe=[p.spec() for p in self.passes], environment=environment(ctx.runtime))
+        report.before = _costs(ctx.original, ctx)
+        report.fingerprints["input"] = model_io.fingerprint(ctx.original)
+        report.teacher = model_io.fingerprint(ctx.teacher) if has_teacher else ""
+        current = ctx.original
+        for group in _transactions(self.passes):
+            current = self._transaction(group, current, ctx, report)
+        report.after = _costs(current, ctx)
+        report.fingerprints["output"] = model_io.fingerprint(current)
+        self._check_changed(report)
+        self._measure(current, ctx, report, metric, gate)
+        return Result(current, report, self.recipe(ctx.seed))
+
+    def _transaction(
+        self, group: tuple[Pass, ...], model: ir.Model, ctx: Context, report: Report
+    ) -> ir.Model:
+        working = graph.clone(model)
+        records = [self._one(p, working, ctx) for p in group]
+        checks = self._verify(group, model, working, ctx) if any(r.changed for r in records) else {}
+        for record in records:
+            record.checks.update(checks)
+            report.passes.append(record)
+            if self.on_record is not None:
+                self.on_record(record)
+        return working
+
+    def _one(self, pass_: Pass, model: ir.Model, ctx: Context) -> PassRecord:
+        logger.info("%s ...", pass_.name)
+        ctx.progress(pass_.name, 0, 1)
+        start, before = time.perf_counter(), _costs(model, ctx)
+        print_before = model_io.fingerprint(model)
+        try:
+            findings = list(pass_.run(model, ctx))
+        except CompressError as error:
+            error.add_note(f"raised by the pass {pass_.name}")
+            raise
+        changed = model_io.fingerprint(model) != print_before
+        if changed and pass_.effect is Effect.ANALYSIS:
+            raise InternalError(f"the analysis pass {pass_.name} changed the model", hint="Mend that pass.")
+        if changed:
+            ctx.analyses.drop()
+        ctx.progress(pass_.name, 1, 1)
+        after = _costs(model, ctx) if changed else before
+        seconds = time.perf_counter() - start
+        return PassRecord(pass_.name, pass_.spec(), changed, seconds, before, after, findings)
+
+    def _verify(
+        self, group: tuple[Pass, ...], before: ir.Model, after: ir.Model, ctx: Context
+    ) -> dict[str, Any]:
+        names = " + ".join(p.name for p in group)
+        try:
+            verify.check_structure(after, ctx)
+            verify.check_interface(before, after)
+            if group[0].effect is not Effect.LOSSY:
+                return dict(verify.check_exact(before, after, ctx))
+            return _quality_between(after, ctx)
+        except CompressError as error:
+            error.add_note(f"found after the pass {names}; its edits were rolled back")
+            raise
+
+    def _check_needs(self, ctx: Context) -> None:
+        for pass_ in self.passes:
+            if pass_.needs_data == "always" and ctx.data is None:
+                raise UsageError(
+                    f"the pass {pass_.name} needs samples",
+                    why="no data was given",
+                    hint="Give --data FILE (npz, npy, folder, safetensors or file.py:function); labels are not needed.",
+                    code="USAGE-NO-DATA",
+                )
+        if (self.max_drop or self.min_sqnr is not None) and ctx.data is None and ctx.held_out is None:
+            raise UsageError(
+                "a quality gate cannot be checked",
+                why="no data was given",
+                hint="Give --data or --eval-data, or leave out --max-drop and --min-sqnr.",
+                code="USAGE-GATE-WITHOUT-DATA",
+            )
+
+    def _check_changed(self, report: Report) -> None:
+        lossless = all(p.effect is Effect.ANALYSIS for p in self.passes)
+        if report.fingerprints["input"] != report.fingerprints["output"] or self.allow_unchanged or lossless:
+            return
+        reasons = sorted(
+            {f.code for f in report.findings if f.severity != "info"} or {f.code for f in report.findings}
+        )
+        raise GateError(
+            "the model came out unchanged; nothing was written",
+            why=f"every pass left it alone ({', '.join(reasons[:6]) or 'nothing to do'})",
+            hint="See the findings with -v, or give --allow-unchanged to write it all the same.",
+            code="GATE-UNCHANGED",
+        )
+
+    def _measure(
+        self,
+        model: ir.Model,
+        ctx: Context,
+        report: Report,
+        metric: Callable[..., float] | None,
+        gate: verify.Gate,
+    ) -> None:
+        if ctx.held_out is None:
+            if any(p.effect is Effect.LOSSY for p in self.passes):
+                report.notes.append(
+                    "accuracy NOT measured: give --data to measure it and to repair what was lost"
+                )
+            return
+        comparison = verify.compare(
+            ctx.original, model, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed
+        )
+        report.quality = comparison.to_dict()
+        gate.check(comparison)
+
+
+def check_order(passes: Sequence[Pass]) -> None:
+    """Refuse an order that a pass declares impossible.
+
+    Raises:
+        UsageError: Naming the two passes.
+    """
+    seen: set[str] = set()
+    for pass_ in passes:
+        clash = next((name for name in pass_.not_after if name in seen), None)
+        if clash:
+            raise UsageError(
+                f"{pass_.name} cannot run after {clash}",
+                why="it would undo or miss what that pass did",
+                hint=f"Move {pass_.name} before {clash} in the recipe.",
+                code="USAGE-PASS-ORDER",
+            )
+        seen.add(pass_.name)
+
+
+def _transactions(passes: Sequence[Pass]) -> Iterator[tuple[Pass, ...]]:
+    for exact, group in itertools.groupby(passes, key=lambda p: p.effect is not Effect.LOSSY):
+        if exact:
+            yield tuple(group)
+        else:
+            yield from ((p,) for p in group)
+
+
+def _open(
+    data: Any, eval_data: Any, model: ir.Model, seed: int
+) -> tuple[DataSource | None, DataSource | None]:
+    measuring = None if eval_data is None else open_data(eval_data, model)
+    if data is None:
+        return None, measuring
+    samples = open_data(data, model)
+    if measuring is not None:
+        return samples, measuring
+    return samples.split(0.2, seed=seed) if len(samples) > 1 else (samples, None)
+
+
+def _costs(model: ir.Model, ctx: Context) -> dict[str, int]:
+    table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime)
+    return costs(model, table).summary()
+
+
+def _quality_between(model: ir.Model, ctx: Context) -> dict[str, Any]:
+    if ctx.held_out is None:
+        return {}
+    some = ctx.held_out.subset(range(min(len(ctx.held_out), _SAMPLES_BETWEEN)))
+    return verify.compare(ctx.original, model, some, options=ctx.runtime, seed=ctx.seed).to_dict()

@@ -1,0 +1,60 @@
+"""What a run gives back: the model, its report, and the recipe that made it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxcompress import model_io
+from onnxcompress.recipe import Recipe, dump_recipe
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+    from onnxcompress.report import Report
+
+
+@dataclass(frozen=True)
+class Result:
+    """A compressed model and the account of how it came about.
+
+    Attributes:
+        model: The compressed model.
+        report: Costs, quality and findings.
+        recipe: The passes and settings that were run.
+    """
+
+    model: ir.Model
+    report: Report
+    recipe: Recipe
+
+    def proto(self) -> onnx.ModelProto:
+        """The model as a protobuf message.
+
+        Raises:
+            ResourceError: Where it is larger than the 2 GB that protobuf allows; use `save` then.
+        """
+        return model_io.to_proto(self.model)
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False, stamp: bool = True) -> Path:
+        """Write the model, whole or not at all.
+
+        Args:
+            path: Target file.
+            force: Replace an existing file.
+            stamp: Put recipe, tool version and the input's fingerprint into the model's metadata.
+
+        Returns:
+            The absolute path written.
+
+        Raises:
+            UsageError: Where the file exists and `force` is not set.
+            ResourceError: Where the folder cannot be written or is full.
+        """
+        if stamp:
+            parent = self.report.fingerprints.get("input", "")
+            model_io.stamp(self.model, recipe=dump_recipe(self.recipe), parent=parent)
+        return model_io.save(self.model, path, force=force)
