@@ -80,7 +80,13 @@ def run_error(fault: Exception) -> CompressError:
 
 def _model_error(what: str, text: str, hint: str, code: str) -> ModelError:
     node = node_of(text)
-    return ModelError(what, where=node if node.endswith(" node") else f"node {node}" if node else "", why=reason_of(text), hint=hint, code=code)
+    return ModelError(
+        what,
+        where=node if node.endswith(" node") else f"node {node}" if node else "",
+        why=reason_of(text),
+        hint=hint,
+        code=code,
+    )
 
 
 def _memory_error(doing: str, text: str) -> ResourceError:

@@ -151,7 +151,9 @@ def _frontier(doomed: list[ir.Node], dead: set[str | None]) -> list[ir.Value]:
 
 def _finding(node: ir.Node) -> Finding:
     name = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
-    message = f"ONNX Runtime {ort.__version__} has no {name}: what comes before it was run and checked, the rest was not"
+    message = (
+        f"ONNX Runtime {ort.__version__} has no {name}: what comes before it was run and checked, the rest was not"
+    )
     numbers: dict[str, float | int | str] = {"operator": name}
     label = node.name or node.outputs[0].name or ""
     return Finding("RUNTIME-UNKNOWN-OP", message, label, Severity.WARNING, numbers)

@@ -107,7 +107,9 @@ def feeds_of(
         DataError: Where the source is empty or does not fit the model.
     """
     if not len(source):
-        raise DataError("cannot run the model", why="the data holds no sample", hint="Give at least one.", code="DATA-EMPTY")
+        raise DataError(
+            "cannot run the model", why="the data holds no sample", hint="Give at least one.", code="DATA-EMPTY"
+        )
     plan = plan_runs(model, {name: array.shape for name, array in source.read([0]).items()})
     if plan.unit is not None and plan.unit > 1 and len(source) % plan.unit and findings is not None:
         findings.append(_padding_finding(plan.unit, len(source)))

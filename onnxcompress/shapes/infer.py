@@ -1,0 +1,283 @@
+"""The shape oracle: onnx's inference, then an observed run, then ONNX Runtime's symbolic inference.
+
+Each stage runs only where the one before it left something open. Observation comes second because it is the truth and
+takes milliseconds: sizes under one probe, and under a second one with other free sizes, tell fixed axes from free ones.
+The symbolic engine takes seconds and gives up on some models; it adds only expressions such as ``H/2``, so it runs
+where those are asked for or where nothing could be observed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import shape_inference
+
+from onnxcompress.errors import CompressError, ModelError
+from onnxcompress.graph import clone, scopes
+from onnxcompress.report import Finding, Severity
+from onnxcompress.runtime import Session, dims_of, real_inputs, runnable_part
+from onnxcompress.runtime.batching import Dim
+from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.shapes.probe import batch_symbols, probe_feeds, symbol
+from onnxcompress.shapes.table import ShapeTable
+
+_log = logging.getLogger(__name__)
+
+TAPS_PER_RUN = 128
+"""Tensors observed in one session: bounds the memory of the observed run."""
+
+STUB_BYTES = 4096
+"""Initializers above this are known by type and shape only while shapes are inferred; smaller ones may hold sizes."""
+
+
+def infer(
+    model: ir.Model,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    runtime: RuntimeOptions | None = None,
+    values: bool = False,
+    symbolic: bool = False,
+) -> ShapeTable:
+    """Shapes of every tensor: symbolic dims, and sizes under one probe.
+
+    Args:
+        model: Any model; it is not edited, and what it declares of intermediate shapes is not trusted.
+        shapes: Full shapes by input name, where the user gave them.
+        feeds: Inputs to probe with; made by `probe_feeds` where absent.
+        runtime: Custom operators for the observed run.
+        values: Observe small integer tensors too, for `ShapeTable.value`.
+        symbolic: Ask for expressions of free sizes, which costs seconds; else an axis that follows a free size other
+            than the batch is None in `ShapeTable.dims`.
+
+    Raises:
+        ModelError: Where no input is found that the model accepts.
+    """
+    part, notes = runnable_part(model, runtime)
+    if feeds is None:
+        feeds = probe_feeds(part, shapes=shapes, options=runtime)
+    table = _new_table(part, feeds, notes)
+    bare = _stripped(part)
+    _learn(table, shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True))
+    _set_apart(table, part)
+    seen = _observe(table, part, runtime, values) if values or _open(table, part) else True
+    if _open(table, part) and (symbolic or not seen):
+        _symbolic(table, bare)
+    for value in part.graph.outputs:
+        table.learn(value.name or "", dims_of(value), value.dtype)
+    return table
+
+
+def _new_table(part: ir.Model, feeds: Mapping[str, np.ndarray], notes: list[Finding]) -> ShapeTable:
+    symbols: dict[str, int] = {}
+    for value in real_inputs(part):
+        for axis, size in enumerate(np.shape(feeds[value.name or ""])):
+            key = symbol(value, axis) if dims_of(value) is not None else None
+            if key is not None:
+                symbols.setdefault(key, size)
+    batches = batch_symbols(part)
+    sizes = [symbols[name] for name in batches if name in symbols]
+    table = ShapeTable(feeds, symbols, max(sizes, default=1), tuple(batches), list(notes))
+    for value in part.graph.inputs:
+        dims = dims_of(value)
+        named = (
+            None if dims is None else tuple(d if isinstance(d, int) else symbol(value, a) for a, d in enumerate(dims))
+        )
+        table.learn(value.name or "", named, value.dtype)
+        if value.name in feeds:
+            table.observe(value.name, np.asarray(feeds[value.name]))
+    return table
+
+
+def _stripped(model: ir.Model) -> ir.Model:
+    """A copy without large weights and without declared shapes of what nodes make."""
+    bare = clone(model)
+    for scope in scopes(bare):
+        for value in scope.initializers.values() if isinstance(scope, ir.Graph) else ():
+            if value.const_value is not None and value.const_value.nbytes > STUB_BYTES:
+                value.const_value = _stub(value.const_value)
+        for node in scope:
+            held = node.attributes.get("value") if node.op_type == "Constant" else None
+            if held is not None and held.type == ir.AttributeType.TENSOR and held.as_tensor().nbytes > STUB_BYTES:
+                node.attributes["value"] = ir.AttrTensor("value", _stub(held.as_tensor()))
+            for output in node.outputs:
+                output.shape = None
+    return bare
+
+
+def _stub(tensor: ir.TensorProtocol) -> ir.ExternalTensor:
+    shape = ir.Shape(tensor.shape)
+    return ir.ExternalTensor(
+        "stripped", 0, tensor.nbytes, tensor.dtype, name=tensor.name or "", shape=shape, base_dir=""
+    )
+
+
+def _learn(table: ShapeTable, proto: onnx.ModelProto) -> None:
+    """Take over what an inference engine wrote into a model."""
+    inputs = set(table.symbols)
+    for scope in scopes(ir.from_proto(proto)):
+        for value in _values(scope):
+            dims = dims_of(value)
+            if dims is not None:
+                dims = tuple(_meaningful(dim, inputs) for dim in dims)
+            table.learn(value.name or "", dims, value.dtype)
+
+
+def _values(scope: ir.Graph | ir.Function) -> Iterator[ir.Value]:
+    yield from scope.initializers.values() if isinstance(scope, ir.Graph) else ()
+    for node in scope:
+        yield from node.outputs
+
+
+def _meaningful(dim: Dim, inputs: set[str]) -> Dim:
+    """A dim without the engines' invented symbols."""
+    if not isinstance(dim, str) or dim in inputs:
+        return dim
+    try:
+        return dim if ir.SymbolicDim(dim).free_symbols() <= inputs else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _set_apart(table: ShapeTable, part: ir.Model) -> None:
+    """Forget names that several bodies use: one name would stand for different tensors."""
+    seen: set[str] = set()
+    for scope in scopes(part):
+        for value in _values(scope):
+            if value.name in seen:
+                table.forget(value.name)
+            seen.add(value.name or "")
+
+
+def _open(table: ShapeTable, part: ir.Model) -> list[str]:
+    """Names in the main graph whose sizes under the probe, or whose dims, are not known."""
+    names: list[str] = []
+    for node in part.graph:
+        for value in node.outputs:
+            dims = table.dims(value.name)
+            known = table.probe(value.name) is not None and dims is not None and None not in dims
+            if value.name and not known and not isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+                names.append(value.name)
+    return names
+
+
+def _symbolic(table: ShapeTable, bare: ir.Model) -> None:
+    """ONNX Runtime's symbolic inference; it gives up on some models by exceptions of every kind."""
+    from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
+
+    logging.getLogger("onnxruntime.tools.symbolic_shape_infer").setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = SymbolicShapeInference.infer_shapes(ir.to_proto(bare), auto_merge=True)
+    except Exception as fault:  # noqa: BLE001 - it raises bare Exception, AssertionError, KeyError, ...; noted below
+        _log.debug("symbolic shape inference gave up: %r", fault)
+        message = f"ONNX Runtime's symbolic shape inference gave up ({type(fault).__name__})"
+        table.notes.append(Finding("SHAPES-SYMBOLIC-GAVE-UP", message))
+        return
+    if found is not None:
+        _learn(table, found)
+
+
+def _observe(table: ShapeTable, part: ir.Model, runtime: RuntimeOptions | None, values: bool) -> bool:
+    """Run the probe, and a second one with other free sizes: what stays is fixed, what follows the batch is batch.
+
+    False where the model does not run.
+    """
+    names = _open(table, part)
+    if values:
+        names += [name for name in _integers(table, part) if name not in set(names)]
+    try:
+        first = _sizes(table, part, table.feeds, names, runtime, keep=True)
+    except ModelError as fault:
+        message = f"the model did not run under the probe ({fault.why}); shapes come from inference alone"
+        table.notes.append(Finding("SHAPES-NOT-OBSERVED", message, severity=Severity.WARNING))
+        return False
+    open_names = [name for name in _open(table, part) if name in first]
+    if not table.symbols:
+        second, whole = first, True
+    else:
+        second, whole = _second(table, part, open_names, runtime)
+    for name in open_names:
+        dims = _compared(table, first[name], second.get(name), whole)
+        table.learn(name, dims)
+    return True
+
+
+def _integers(table: ShapeTable, part: ir.Model) -> list[str]:
+    small = [v.name for node in part.graph for v in node.outputs if v.name and _small_integer(table, v.name)]
+    return [name for name in small if name]
+
+
+def _small_integer(table: ShapeTable, name: str) -> bool:
+    kind, probe = table.dtype(name), table.probe(name)
+    return kind is not None and kind.is_integer() and (probe is None or int(np.prod(probe)) <= 64)
+
+
+def _second(
+    table: ShapeTable, part: ir.Model, names: list[str], runtime: RuntimeOptions | None
+) -> tuple[dict[str, tuple[int, ...]], bool]:
+    """Sizes under a second probe, and whether every free symbol changed in it."""
+    batch = {name: size + 1 for name, size in table.symbols.items() if name in table.batch_names}
+    others = {name: size * 2 for name, size in table.symbols.items() if name not in table.batch_names}
+    for change in ({**batch, **others}, batch):
+        try:
+            return _sizes(table, part, _resized(table, part, change), names, runtime), len(change) == len(table.symbols)
+        except CompressError as fault:
+            _log.debug("the second probe failed: %s", fault)
+    return {}, False
+
+
+def _resized(table: ShapeTable, part: ir.Model, change: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The probe with other sizes; values are repeated, so that they stay in range."""
+    feeds: dict[str, np.ndarray] = {}
+    for value in real_inputs(part):
+        array = np.asarray(table.feeds[value.name or ""])
+        free = dims_of(value) is not None
+        keys = [symbol(value, axis) if free else None for axis in range(array.ndim)]
+        shape = tuple(change.get(key or "", size) for key, size in zip(keys, array.shape, strict=True))
+        feeds[value.name or ""] = np.resize(array, shape)
+    return feeds
+
+
+def _sizes(
+    table: ShapeTable,
+    part: ir.Model,
+    feeds: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    runtime: RuntimeOptions | None,
+    *,
+    keep: bool = False,
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the named tensors in one run of `feeds`, a few at a time; kept in the table where `keep` says so."""
+    found: dict[str, tuple[int, ...]] = {}
+    for start in range(0, len(names), TAPS_PER_RUN):
+        chunk = list(names[start : start + TAPS_PER_RUN])
+        outputs = Session(part, runtime, optimize=False, taps=chunk).run(feeds, chunk)
+        for name, array in outputs.items():
+            if isinstance(array, np.ndarray):
+                found[name] = tuple(array.shape)
+                if keep:
+                    table.observe(name, array)
+    return found
+
+
+def _compared(
+    table: ShapeTable, first: tuple[int, ...], second: tuple[int, ...] | None, whole: bool
+) -> tuple[Dim, ...]:
+    if second is None or len(second) != len(first):
+        return (None,) * len(first)
+    name = table.batch_names[0] if len(table.batch_names) == 1 else None
+    grown = table.batch + 1
+    return tuple(
+        _dim(a, b, name if (a, b) == (table.batch, grown) else None, whole) for a, b in zip(first, second, strict=True)
+    )
+
+
+def _dim(first: int, second: int, batch: str | None, whole: bool) -> Dim:
+    return first if first == second and whole else batch
