@@ -1,5 +1,22 @@
-"""Samples for calibration, reconstruction, training and measuring."""
+"""Samples for calibration, reconstruction, training and measuring: opened lazily, fitted to the model, checked."""
 
-from onnxcompress.data.source import ArraySource, DataSource
+from onnxcompress.data.binding import parse_mapping
+from onnxcompress.data.checks import check_data
+from onnxcompress.data.inputs import InputSpec, input_specs
+from onnxcompress.data.opening import open_data
+from onnxcompress.data.preprocess import PRESETS
+from onnxcompress.data.scripts import load_metric
+from onnxcompress.data.source import ArraySource, DataSource, SubsetSource
 
-__all__ = ["ArraySource", "DataSource"]
+__all__ = [
+    "PRESETS",
+    "ArraySource",
+    "DataSource",
+    "InputSpec",
+    "SubsetSource",
+    "check_data",
+    "input_specs",
+    "load_metric",
+    "open_data",
+    "parse_mapping",
+]

@@ -1,4 +1,9 @@
-"""What a data source is, and the one over arrays in memory (or memory maps)."""
+"""What a data source is, and the one over arrays in memory (or memory maps).
+
+The sample axis of an array that `DataSource.read` gives is always the first one. Where an input has its batch axis
+elsewhere (an RNN state of 1 x N x H, see `InputSpec.batch_axis`), what follows the sample axis are the other axes in
+order (N x 1 x H). An input without a batch axis (a scalar, a cache of fixed size) gets one whole tensor a sample.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,11 @@ class DataSource(ABC):
     A model whose first axis is not a batch (fixed batch of 1, or none at all) is fed one sample a run by
     `onnxcompress.runtime`, which is the only place that knows about batch sizes.
     """
+
+    @property
+    def uniform(self) -> bool:
+        """True where all samples have one shape; where not, they are read one at a time."""
+        return True
 
     @property
     @abstractmethod
@@ -38,8 +48,9 @@ class DataSource(ABC):
         """sha256 that changes with the samples or their preprocessing."""
 
     def batches(self, size: int, *, start: int = 0, stop: int | None = None) -> Iterator[dict[str, np.ndarray]]:
-        """The samples in order, `size` a batch; the last batch may be smaller."""
+        """The samples in order, `size` a batch (1 where their shapes differ); the last batch may be smaller."""
         end = len(self) if stop is None else min(stop, len(self))
+        size = size if self.uniform else 1
         for begin in range(start, end, size):
             yield self.read(np.arange(begin, min(begin + size, end)))
 
@@ -63,6 +74,10 @@ class SubsetSource(DataSource):
     @property
     def names(self) -> tuple[str, ...]:
         return self._base.names
+
+    @property
+    def uniform(self) -> bool:
+        return self._base.uniform
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -1,0 +1,112 @@
+"""`file.py:function`: a user's own Python, for data that no format covers and for metrics. It runs that code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxcompress.errors import DataError, UsageError
+
+_log = logging.getLogger(__name__)
+
+
+def is_script(spec: str) -> bool:
+    """True for ``path/to/file.py:function``."""
+    file, _, function = spec.rpartition(":")
+    return file.endswith(".py") and function.isidentifier()
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """The function that ``file.py:function`` names. Loading it runs the file.
+
+    Raises:
+        UsageError: Where there is no such file or function, or the file fails when it is loaded.
+    """
+    if not is_script(spec):
+        raise UsageError(f"{spec!r} does not name a function", hint="Write file.py:function.", code="USAGE-SCRIPT")
+    file, _, name = spec.rpartition(":")
+    path = Path(file).absolute()
+    if not path.is_file():
+        raise UsageError(f"there is no file {file}", where=spec, hint="Check the path.", code="USAGE-SCRIPT")
+    function = getattr(_run_file(path), name, None)
+    if not callable(function):
+        raise UsageError(
+            f"{path.name} has no function {name!r}", hint=f"Define `def {name}(...)` there.", code="USAGE-SCRIPT"
+        )
+    return function
+
+
+def call_script(spec: str) -> object:
+    """What the function returns, called without arguments.
+
+    Raises:
+        DataError: Where it raises.
+    """
+    function = load_function(spec)
+    try:
+        return function()
+    except Exception as error:
+        raise DataError(
+            "the data function failed",
+            where=spec,
+            why=f"{type(error).__name__}: {error}",
+            hint="It is called without arguments; run it alone with --debug to see its traceback.",
+            code="DATA-SCRIPT",
+        ) from error
+
+
+def load_metric(spec: str) -> Callable[[dict[str, np.ndarray], np.ndarray], float]:
+    """A user's metric ``file.py:function(outputs: dict, labels) -> float``; higher is better.
+
+    Args:
+        spec: ``file.py:function``. `outputs` are all samples' outputs by name, `labels` what the data calls labels.
+
+    Raises:
+        UsageError: Where there is no such function.
+        DataError: At the call, where the metric raises or gives no finite number.
+    """
+    function = load_function(spec)
+
+    def metric(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
+        try:
+            value = float(function(dict(outputs), labels))
+        except Exception as error:
+            raise _metric_failed(spec, f"{type(error).__name__}: {error}") from error
+        if not np.isfinite(value):
+            raise _metric_failed(spec, f"it gave {value}")
+        return value
+
+    return metric
+
+
+def _metric_failed(spec: str, why: str) -> DataError:
+    hint = "It must return one finite number for (outputs by name, labels); higher is better."
+    return DataError("the metric failed", where=spec, why=why, hint=hint, code="DATA-METRIC")
+
+
+def _run_file(path: Path) -> object:
+    _log.warning("running the code of %s", path.name)
+    name = f"onnxcompress_script_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise UsageError(f"cannot load {path.name}", why="Python has no loader for it", code="USAGE-SCRIPT")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up by name
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(
+            f"{path.name} fails when it is loaded",
+            why=f"{type(error).__name__}: {error}",
+            hint="Run it with python to see the traceback.",
+            code="USAGE-SCRIPT",
+        ) from error
+    return module
