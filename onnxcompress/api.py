@@ -51,9 +51,7 @@ class DataOptions:
         """Both sources, opened against the inputs of `model`."""
         from onnxcompress.data import open_data
 
-        opened = (
-            None if s is None else open_data(s, model, **self.settings) for s in (self.spec, self.eval_spec)
-        )
+        opened = (None if s is None else open_data(s, model, **self.settings) for s in (self.spec, self.eval_spec))
         return next(opened), next(opened)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from onnxcompress.runtime_options import RuntimeOptions
+
+if TYPE_CHECKING:
+    from onnxcompress.runtime_options import RuntimeOptions
 
 _PACKAGES = ("onnxcompress", "onnx", "onnx-ir", "onnxruntime", "numpy", "torch")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.errors import UsageError
+from onnxcompress.errors import InternalError, UsageError
 
 
 def clone(model: ir.Model) -> ir.Model:
@@ -68,6 +68,26 @@ def array_of(value: ir.Value | None) -> np.ndarray | None:
     """The numbers behind a constant value, or None."""
     tensor = tensor_of(value)
     return None if tensor is None else tensor.numpy()
+
+
+def set_constant(value: ir.Value, array: np.ndarray | ir.TensorProtocol) -> None:
+    """Give a constant value (initializer or Constant node's output) another tensor, in place.
+
+    Shape and dtype of the value follow the tensor.
+
+    Raises:
+        InternalError: Where the value is not constant.
+    """
+    tensor = ir.tensor(array, name=value.name) if isinstance(array, np.ndarray) else array
+    node = value.producer()
+    if value.is_initializer():
+        value.const_value = tensor
+    elif node is not None and node.op_type == "Constant":
+        node.attributes.clear()
+        node.attributes["value"] = ir.AttrTensor("value", tensor)
+    else:
+        raise InternalError(f"{value.name} is not a constant", hint="Check with is_constant first.")
+    value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
 
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:

@@ -147,9 +147,7 @@ class PassManager:
         self._measure(current, ctx, report, metric, gate)
         return Result(current, report, self.recipe(ctx.seed))
 
-    def _transaction(
-        self, group: tuple[Pass, ...], model: ir.Model, ctx: Context, report: Report
-    ) -> ir.Model:
+    def _transaction(self, group: tuple[Pass, ...], model: ir.Model, ctx: Context, report: Report) -> ir.Model:
         working = graph.clone(model)
         records = [self._one(p, working, ctx) for p in group]
         checks = self._verify(group, model, working, ctx) if any(r.changed for r in records) else {}
@@ -180,9 +178,7 @@ class PassManager:
         seconds = time.perf_counter() - start
         return PassRecord(pass_.name, pass_.spec(), changed, seconds, before, after, findings)
 
-    def _verify(
-        self, group: tuple[Pass, ...], before: ir.Model, after: ir.Model, ctx: Context
-    ) -> dict[str, Any]:
+    def _verify(self, group: tuple[Pass, ...], before: ir.Model, after: ir.Model, ctx: Context) -> dict[str, Any]:
         names = " + ".join(p.name for p in group)
         try:
             verify.check_structure(after, ctx)
@@ -215,9 +211,7 @@ class PassManager:
         lossless = all(p.effect is Effect.ANALYSIS for p in self.passes)
         if report.fingerprints["input"] != report.fingerprints["output"] or self.allow_unchanged or lossless:
             return
-        reasons = sorted(
-            {f.code for f in report.findings if f.severity != "info"} or {f.code for f in report.findings}
-        )
+        reasons = sorted({f.code for f in report.findings if f.severity != "info"} or {f.code for f in report.findings})
         raise GateError(
             "the model came out unchanged; nothing was written",
             why=f"every pass left it alone ({', '.join(reasons[:6]) or 'nothing to do'})",
@@ -235,9 +229,7 @@ class PassManager:
     ) -> None:
         if ctx.held_out is None:
             if any(p.effect is Effect.LOSSY for p in self.passes):
-                report.notes.append(
-                    "accuracy NOT measured: give --data to measure it and to repair what was lost"
-                )
+                report.notes.append("accuracy NOT measured: give --data to measure it and to repair what was lost")
             return
         comparison = verify.compare(
             ctx.original, model, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed
@@ -273,9 +265,7 @@ def _transactions(passes: Sequence[Pass]) -> Iterator[tuple[Pass, ...]]:
             yield from ((p,) for p in group)
 
 
-def _open(
-    data: Any, eval_data: Any, model: ir.Model, seed: int
-) -> tuple[DataSource | None, DataSource | None]:
+def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSource | None, DataSource | None]:
     measuring = None if eval_data is None else open_data(eval_data, model)
     if data is None:
         return None, measuring

@@ -17,11 +17,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from onnxcompress.errors import UsageError
-from onnxcompress.passes.base import Pass
 from onnxcompress.registry import make_pass
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.base import Pass
 
 SCHEMA = "onnxcompress.recipe/1"
 SETTINGS = {
@@ -66,9 +68,7 @@ def load_recipe(path: str | Path, local: Mapping[str, type[Pass]] | None = None)
     return parse_recipe(text, origin=str(file), local=local)
 
 
-def parse_recipe(
-    text: str, *, origin: str = "recipe", local: Mapping[str, type[Pass]] | None = None
-) -> Recipe:
+def parse_recipe(text: str, *, origin: str = "recipe", local: Mapping[str, type[Pass]] | None = None) -> Recipe:
     """The recipe in a TOML text; `origin` names it in errors."""
     try:
         raw = tomllib.loads(text)
@@ -106,9 +106,7 @@ def _check_keys(raw: dict[str, Any], origin: str) -> None:
         wanted = SETTINGS[key]
         fits = isinstance(value, (int, float)) if wanted is float else type(value) is wanted
         if not fits:
-            raise UsageError(
-                f"the setting {key} of {origin} must be of type {wanted.__name__}", why=f"it is {value!r}"
-            )
+            raise UsageError(f"the setting {key} of {origin} must be of type {wanted.__name__}", why=f"it is {value!r}")
 
 
 def _pass_of(entry: dict[str, Any], origin: str, local: Mapping[str, type[Pass]] | None) -> Pass:
@@ -124,5 +122,5 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
-    # None is written "none" and read back by the option's type.  JSON's escapes are TOML's, but for DEL, which TOML wants escaped as well.
+    # None is written "none" and read back by the option's type. JSON's escapes are TOML's, but for DEL.
     return json.dumps("none" if value is None else str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

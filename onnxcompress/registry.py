@@ -95,9 +95,7 @@ def load_local(spec: str) -> type[Pass]:
     file, _, attribute = spec.rpartition(":")
     path = Path(file)
     if not attribute or not path.is_file():
-        raise UsageError(
-            f"cannot load the pass {spec!r}", why="no such file", hint="Write it as ./file.py:Class."
-        )
+        raise UsageError(f"cannot load the pass {spec!r}", why="no such file", hint="Write it as ./file.py:Class.")
     definition = importlib.util.spec_from_file_location(f"onnxcompress_local_{path.stem}", path)
     assert definition is not None
     assert definition.loader is not None

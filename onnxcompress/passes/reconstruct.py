@@ -1,0 +1,39 @@
+"""Repair a compressed student in closed form: layer-wise distillation by least squares, no gradient, no label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from onnxcompress.passes.base import Context, Effect, Pass, option
+from onnxcompress.report import Finding
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(Pass):
+    """Refit the linear nodes of a compressed model to the teacher's outputs, by least squares on samples.
+
+    Teacher and student share tensor names, so that every target is found by name. Works on float weights of Conv,
+    Gemm and MatMul; weights behind Q/DQ, ConvTranspose and recurrent operators are left as they are and reported.
+    The whole repair is undone where the model's outputs did not come closer to the teacher's.
+
+    Source: reference recipe of layer-wise reconstruction (He et al. 2017; Frantar and Alistarh 2022), with the
+    teacher's target through the residual.
+    """
+
+    name: ClassVar[str] = "reconstruct"
+    effect: ClassVar[Effect] = Effect.LOSSY
+    needs_data: ClassVar[str] = "always"
+
+    samples: int = option(512, "At most this many samples are used.")
+    rows: int = option(60_000, "At most this many rows enter the least squares of one layer.")
+
+    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
+        """Edit the weights of `model` in place; one finding a linear node, and one for the whole."""
+        from onnxcompress.passes.reconstruction.repair import repair
+
+        return repair(model, ctx, samples=self.samples, rows=self.rows)

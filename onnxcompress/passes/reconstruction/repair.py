@@ -1,0 +1,90 @@
+"""The whole repair: gather batches, walk, and keep the result only where the outputs came closer to the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress import graph
+from onnxcompress.passes.reconstruction.stream import Run
+from onnxcompress.passes.reconstruction.walk import Walk
+from onnxcompress.report import Finding, Severity
+from onnxcompress.runtime import Session
+from onnxcompress.runtime.source import feeds_of
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.base import Context
+
+_BATCH = 32
+
+
+def repair(model: ir.Model, ctx: Context, *, samples: int, rows: int) -> Iterator[Finding]:
+    """Refit `model` to the teacher; restore its weights where that did not help."""
+    assert ctx.data is not None, "the manager checks needs_data"
+    runs = _runs(model, ctx, samples)
+    if len(runs) < 2:
+        yield Finding("RECONSTRUCT-TOO-FEW", "nothing refitted: at least two batches of samples are needed")
+        return
+    teacher = graph.clone(ctx.teacher)
+    teacher.graph.sort()
+    before = graph.clone(model)
+    walk = Walk(model, teacher, runs, model.meta.get("onnxcompress.kept", {}), rows, ctx)
+    yield from walk.findings(_allowed(model, ctx))
+    yield _judge(before, model, teacher, runs, ctx)
+
+
+def _runs(model: ir.Model, ctx: Context, samples: int) -> list[Run]:
+    assert ctx.data is not None
+    count = min(len(ctx.data), samples)
+    order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(ctx.data))[:count]
+    batch = max(1, min(_BATCH, count // 10))
+    return [feeds.arrays for feeds in feeds_of(model, ctx.data.subset(np.sort(order)), batch=batch)]
+
+
+def _allowed(model: ir.Model, ctx: Context) -> set[str] | None:
+    if not (ctx.scope.only or ctx.scope.exclude):
+        return None
+    chosen = graph.select_nodes(model, ctx.scope.only) if ctx.scope.only else {n.name or "" for n in model.graph}
+    return chosen - graph.select_nodes(model, ctx.scope.exclude)
+
+
+def _judge(before: ir.Model, after: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> Finding:
+    """Keep or undo, by the relative error of the outputs over all batches."""
+    was, now = (_output_error(m, teacher, runs, ctx) for m in (before, after))
+    numbers = {"output_error_before": was, "output_error_after": now}
+    if now <= was:
+        return Finding("RECONSTRUCT-DONE", "the outputs came closer to the teacher's", numbers=numbers)
+    _restore(after, before)
+    message = "undone: the refitted model's outputs were farther from the teacher's"
+    return Finding("RECONSTRUCT-UNDONE", message, severity=Severity.WARNING, numbers=numbers)
+
+
+def _output_error(student: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> float:
+    """Mean over the float outputs of |s - t|^2 / |t|^2."""
+    sessions = Session(student, ctx.runtime), Session(teacher, ctx.runtime)
+    off: dict[str, float] = {}
+    power: dict[str, float] = {}
+    for feeds in runs:
+        ours, theirs = (s.run(feeds) for s in sessions)
+        for name, t in theirs.items():
+            if t.dtype.kind == "f" and name in ours and ours[name].shape == t.shape:
+                wide = t.astype(np.float64)
+                off[name] = off.get(name, 0.0) + float(np.square(ours[name] - wide).sum())
+                power[name] = power.get(name, 0.0) + float(np.square(wide).sum())
+    return float(np.mean([off[n] / max(power[n], 1e-30) for n in off])) if off else 0.0
+
+
+def _restore(model: ir.Model, before: ir.Model) -> None:
+    """Give every constant its old tensor back, and take off the biases that were added."""
+    for node, twin in zip(model.graph, before.graph, strict=True):
+        if len(node.inputs) > len(twin.inputs):
+            node.resize_inputs(len(twin.inputs))
+        for value, former in zip(node.inputs, twin.inputs, strict=True):
+            tensor = graph.tensor_of(former)
+            if value is not None and tensor is not None:
+                graph.set_constant(value, tensor)
+    for name in [n for n in model.graph.initializers if n not in before.graph.initializers]:
+        del model.graph.initializers[name]
