@@ -1,38 +1,208 @@
-"""Write a model, whole or not at all."""
+"""Write a model, whole or not at all, with its weights inside or in one file beside it.
+
+Weights that go into a file of their own get a name that is made from their content, ``<stem>.<sha8>.data``. They are
+written and flushed first; the .onnx file that refers to them is moved to its name last, and only then is the old
+weights file removed, where it was ours and no model beside it still names it. At every moment the .onnx file that is
+there fits the weights that are there.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-import onnx
-import onnx_ir as ir
+from onnxcompress.errors import ResourceError
+from onnxcompress.model_io.atomic import (
+    check_target,
+    failing_as_resource,
+    folder_lock,
+    publish,
+    seal,
+    sync_folder,
+    temporary,
+    write_bytes_atomic,
+)
+from onnxcompress.model_io.load import EXTERNAL
+from onnxcompress.model_io.proto import proto_bytes, serialize, to_bytes, weight_bytes, with_tensors
+from onnxcompress.model_io.settle import bodies
+from onnxcompress.model_io.tensors import chunks, is_text, iter_tensors, reference
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+INLINE_BYTES = 1_800_000_000
+SMALL_BYTES = 1024
+_PAGE, _LINE = 4096, 64
 
 
-def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """The model as a proto; what the loader kept aside is attached again."""
-    return ir.to_proto(model)
-
-
-def to_bytes(model: ir.Model) -> bytes:
-    """The model's serialized form: same model, same bytes."""
-    return to_proto(model).SerializeToString(deterministic=True)
-
-
-def fingerprint(model: ir.Model) -> str:
-    """sha256 over structure and weights, hexadecimal."""
-    return hashlib.sha256(to_bytes(model)).hexdigest()
-
-
-def save(model: ir.Model, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+def save(model: ir.Model, path: str | os.PathLike[str], *, force: bool = False, external: bool | None = None) -> Path:
     """Write `model` to `path`.
 
     Args:
-        model: What to write.
-        path: Target file.
+        model: What to write; it is not changed.
+        path: Target file, usually ``*.onnx``.
         force: Replace an existing file.
+        external: True to put weights into ``<stem>.<sha8>.data`` beside the model, False to keep them inside. By
+            default they go outside where they did in the input, or where the model is larger than 1.8 GB.
+
+    Returns:
+        The absolute path of the .onnx file.
+
+    Raises:
+        UsageError: Where the file exists and `force` is off.
+        ResourceError: Where the folder is missing, not writable or full, or `external` is False above 2 GB.
     """
-    target = Path(path).absolute()
-    target.write_bytes(to_bytes(model))
+    if external is None:
+        external = bool(model.meta.get(EXTERNAL)) or weight_bytes(model) > INLINE_BYTES
+    target = check_target(path, force=force)
+    if not external:
+        return write_bytes_atomic(target, to_bytes(model), force=force)
+    with failing_as_resource(target):
+        _save_external(model, target, force=force)
     return target
+
+
+def _save_external(model: ir.Model, target: Path, *, force: bool) -> None:
+    with temporary(target.with_suffix(".data")) as (weights, weights_temp):
+        layout = _write_weights(model, weights)
+        seal(weights)
+        with temporary(target) as (file, temp), folder_lock(target.parent):
+            data = _data_path(target, layout.digest, weights_temp)
+            file.write(proto_bytes(serialize(with_tensors(model, layout.reference_to(data.name)))))
+            seal(file)
+            _commit(weights, weights_temp, data, file, temp, target, force=force)
+
+
+def _commit(
+    weights: BinaryIO, weights_temp: Path, data: Path, file: BinaryIO, temp: Path, target: Path, *, force: bool
+) -> None:
+    """Weights first, model last, then the old weights; what was moved too early is taken back."""
+    old = _own_data_files(target)
+    moved = not data.exists()
+    if moved:
+        publish(weights, weights_temp, data, force=False)
+    try:
+        publish(file, temp, target, force=force)
+    except BaseException:
+        if moved:
+            data.unlink(missing_ok=True)
+        raise
+    _remove_unreferenced([path for path in old if path != data], target.parent)
+
+
+@dataclass
+class _Layout:
+    """Where each tensor lies in the weights file.
+
+    Attributes:
+        slices: Offset and length by the identity of the tensor object; a shared tensor is written once.
+        digest: sha256 of the whole file, hexadecimal.
+    """
+
+    slices: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    digest: str = ""
+
+    def reference_to(self, name: str) -> Callable[[ir.TensorProtocol], ir.TensorProtocol]:
+        """The function that turns a tensor into a reference to its slice of the file `name`."""
+
+        def refer(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+            place = self.slices.get(id(tensor))
+            return tensor if place is None else reference(tensor, name, *place)
+
+        return refer
+
+
+def _write_weights(model: ir.Model, file: BinaryIO) -> _Layout:
+    """Stream the large tensors into `file`, each at an aligned offset, one in memory at a time."""
+    layout, digest, position = _Layout(), hashlib.sha256(), 0
+    for tensor in _outside(model):
+        if id(tensor) in layout.slices:
+            continue
+        padding = -position % (_PAGE if tensor.nbytes >= _PAGE else _LINE)
+        length = 0
+        for chunk in (bytes(padding), *([] if tensor.nbytes == 0 else chunks(tensor))):
+            file.write(chunk)
+            digest.update(chunk)
+            length += len(chunk)
+        layout.slices[id(tensor)] = (position + padding, length - padding)
+        position += length
+    layout.digest = digest.hexdigest()
+    return layout
+
+
+def _outside(model: ir.Model) -> list[ir.TensorProtocol]:
+    """The tensors that leave the proto: large initializers; attributes too where they alone would burst it.
+
+    ONNX Runtime reads external data of initializers in every graph, but not of every Constant node.
+    """
+    initializers = [v.const_value for body in bodies(model) for v in body.initializers.values()]
+    chosen = [t for t in initializers if t is not None and _is_large(t)]
+    taken = {id(tensor) for tensor in chosen}
+    rest = [tensor for tensor in iter_tensors(model) if id(tensor) not in taken]
+    if sum(tensor.nbytes for tensor in rest if not is_text(tensor)) > INLINE_BYTES:
+        chosen += [tensor for tensor in rest if _is_large(tensor)]
+    return chosen
+
+
+def _is_large(tensor: ir.TensorProtocol) -> bool:
+    return not is_text(tensor) and tensor.nbytes >= SMALL_BYTES
+
+
+def _data_path(target: Path, digest: str, temp: Path) -> Path:
+    """The name for weights of this content: the first that is free or already holds just that."""
+    for length in (8, 16, 64):
+        path = target.with_name(f"{target.stem}.{digest[:length]}.data")
+        if not os.path.lexists(path) or (path.is_file() and _same_content(path, temp)):
+            return path
+    raise ResourceError(
+        f"cannot write {target}",
+        where=f"weights file of digest {digest}",
+        why="that name is taken by a file of other content",
+        hint="Remove that file, or write elsewhere.",
+        code="SAVE-FAILED",
+    )
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    if one.is_symlink() or one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as a, other.open("rb") as b:
+        while chunk := a.read(8 << 20):
+            if chunk != b.read(len(chunk)):
+                return False
+    return True
+
+
+def _own_data_files(target: Path) -> list[Path]:
+    """Weights files beside `target` that bear its name in our way and that the model standing there names."""
+    if not target.is_file():
+        return []
+    ours = re.compile(re.escape(target.stem) + r"\.[0-9a-f]{8,64}\.data")
+    names = sorted(entry.name for entry in os.scandir(target.parent) if ours.fullmatch(entry.name))
+    return [target.with_name(name) for name in names if _mentions(target, name)]
+
+
+def _remove_unreferenced(paths: list[Path], folder: Path) -> None:
+    """Delete weights that no model in the folder names any more."""
+    models = [path for path in sorted(folder.iterdir()) if path.suffix == ".onnx" and path.is_file()]
+    for path in paths:
+        if not any(_mentions(model, path.name) for model in models):
+            try:
+                path.unlink()
+            except OSError:  # Windows keeps a file that is mapped; it stays behind, whole and unused
+                continue
+    sync_folder(folder)
+
+
+def _mentions(model: Path, name: str) -> bool:
+    with model.open("rb") as file:
+        if model.stat().st_size == 0:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(name.encode()) >= 0
