@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -132,16 +132,27 @@ def add_initializer(graph: ir.Graph, name: str, array: np.ndarray | ir.TensorPro
     return value
 
 
-def select_nodes(model: ir.Model, patterns: tuple[str, ...]) -> set[str]:
-    """Names of the nodes that `patterns` name: a node name, an output's name, ``re:PATTERN`` or ``op:TYPE``.
+def label(node: ir.Node) -> str:
+    """What a node is called in options, findings and tables: its name, or its first output's where it has none."""
+    return node.name or next((v.name for v in node.outputs if v.name), "") or node.op_type
+
+
+def select_nodes(model: ir.Model, patterns: Iterable[str], *, strict: bool = True) -> set[str]:
+    """Labels of the nodes that `patterns` name: a node's name, an output's name, ``re:PATTERN`` or ``op:TYPE``.
+
+    Args:
+        model: Where to look.
+        patterns: What to look for.
+        strict: Refuse a pattern that matches nothing.
 
     Raises:
-        UsageError: Where a pattern matches nothing.
+        UsageError: Where a pattern matches nothing, or is not a regular expression.
     """
+    nodes = list(iter_nodes(model))
     chosen: set[str] = set()
     for pattern in patterns:
-        hits = {node.name or "" for node in iter_nodes(model) if _matches(node, pattern)}
-        if not hits:
+        hits = {label(node) for node in nodes if _matches(node, pattern)}
+        if strict and not hits:
             raise UsageError(
                 f"the pattern {pattern!r} matches no node",
                 hint="Run `onnxcompress inspect MODEL --nodes` to see the names; use re:REGEX or op:TYPE for several.",
@@ -151,10 +162,23 @@ def select_nodes(model: ir.Model, patterns: tuple[str, ...]) -> set[str]:
     return chosen
 
 
+def in_scope(model: ir.Model, only: Iterable[str] = (), exclude: Iterable[str] = ()) -> set[str]:
+    """Labels of the nodes that a pass may touch: those that `only` names (all where it is empty) less `exclude`.
+
+    Not strict: the manager has checked the patterns against the input, and earlier passes may have removed nodes.
+    """
+    wanted = tuple(only)
+    chosen = select_nodes(model, wanted, strict=False) if wanted else {label(node) for node in iter_nodes(model)}
+    return chosen - select_nodes(model, exclude, strict=False)
+
+
 def _matches(node: ir.Node, pattern: str) -> bool:
     if pattern.startswith("op:"):
         return node.op_type == pattern[3:]
     names = [node.name or "", *(v.name or "" for v in node.outputs)]
     if pattern.startswith("re:"):
-        return any(re.search(pattern[3:], name) for name in names if name)
+        try:
+            return any(re.search(pattern[3:], name) for name in names if name)
+        except re.error as cause:
+            raise UsageError(f"{pattern!r} is not a regular expression", why=str(cause), hint="Mend it.") from cause
     return pattern in names

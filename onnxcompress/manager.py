@@ -112,6 +112,8 @@ class PassManager:
             CompressError: A subclass, by cause; nothing has been written then.
         """
         original = model_io.load(model)
+        scope = scope or Scope()
+        graph.select_nodes(original, (*scope.only, *scope.exclude))  # refuses a pattern without a match
         samples, held_out = _open(data, eval_data, original, seed)
         context = Context(
             original=original,
@@ -120,7 +122,7 @@ class PassManager:
             data=samples,
             held_out=held_out,
             shapes=dict(shapes or {}),
-            scope=scope or Scope(),
+            scope=scope,
             runtime=runtime or RuntimeOptions(),
             seed=seed,
             executor=executor,

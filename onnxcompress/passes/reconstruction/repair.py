@@ -32,7 +32,7 @@ def repair(model: ir.Model, ctx: Context, *, samples: int, rows: int) -> Iterato
     teacher.graph.sort()
     before = graph.clone(model)
     walk = Walk(model, teacher, runs, model.meta.get("onnxcompress.kept", {}), rows, ctx)
-    yield from walk.findings(_allowed(model, ctx))
+    yield from walk.findings(graph.in_scope(model, ctx.scope.only, ctx.scope.exclude))
     yield _judge(before, model, teacher, runs, ctx)
 
 
@@ -42,13 +42,6 @@ def _runs(model: ir.Model, ctx: Context, samples: int) -> list[Run]:
     order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(ctx.data))[:count]
     batch = max(1, min(_BATCH, count // 10))
     return [feeds.arrays for feeds in feeds_of(model, ctx.data.subset(np.sort(order)), batch=batch)]
-
-
-def _allowed(model: ir.Model, ctx: Context) -> set[str] | None:
-    if not (ctx.scope.only or ctx.scope.exclude):
-        return None
-    chosen = graph.select_nodes(model, ctx.scope.only) if ctx.scope.only else {n.name or "" for n in model.graph}
-    return chosen - graph.select_nodes(model, ctx.scope.exclude)
 
 
 def _judge(before: ir.Model, after: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> Finding:

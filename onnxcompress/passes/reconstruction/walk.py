@@ -86,13 +86,13 @@ class Walk:
         self._student = Stream(student, runs, {a.minus for pair in aims for a in pair if a.minus}, ctx.runtime)
         self._teacher = Stream(teacher, runs, {a.name for pair in aims for a in pair}, ctx.runtime)
 
-    def findings(self, allowed: set[str] | None) -> Iterator[Finding]:
-        """Refit node by node; `allowed` names the nodes that may be touched (None: all)."""
+    def findings(self, allowed: set[str]) -> Iterator[Finding]:
+        """Refit node by node; `allowed` holds the labels of the nodes that may be touched."""
         total = sum(1 for _, found in self._linears if found)
         for done, (node, found) in enumerate((n, f) for n, f in self._linears if f):
             self._ctx.progress("reconstruct", done, total)
-            name = node.name or ""
-            if allowed is not None and name not in allowed:
+            name = graph.label(node)
+            if name not in allowed:
                 continue
             if isinstance(found, str):
                 yield Finding("RECONSTRUCT-SKIPPED", f"left as it is: {found}", name)
