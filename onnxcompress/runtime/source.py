@@ -137,8 +137,7 @@ def _equal_settings(plan: RunPlan, samples: Mapping[str, np.ndarray], count: int
         if feed.shared:
             flat = np.asarray(samples[name]).reshape(count, -1)
             changes[1:] |= (flat[1:] != flat[:-1]).any(axis=1)
-    for rows in np.split(np.arange(count), np.flatnonzero(changes)):
-        yield rows
+    yield from np.split(np.arange(count), np.flatnonzero(changes))
 
 
 def _padding_finding(unit: int, count: int) -> Finding:

@@ -65,12 +65,12 @@ def infer(
     table = _new_table(part, feeds, notes)
     bare = _stripped(part)
     _learn(table, shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True))
-    _set_apart(table, part)
     seen = _observe(table, part, runtime, values) if values or _open(table, part) else True
     if _open(table, part) and (symbolic or not seen):
         _symbolic(table, bare)
     for value in part.graph.outputs:
         table.learn(value.name or "", dims_of(value), value.dtype)
+    _bodies(table, part, bare)
     return table
 
 
@@ -119,14 +119,18 @@ def _stub(tensor: ir.TensorProtocol) -> ir.ExternalTensor:
 
 
 def _learn(table: ShapeTable, proto: onnx.ModelProto) -> None:
-    """Take over what an inference engine wrote into a model."""
+    """Take over what an inference engine wrote into a model; a name that two bodies use differently stays unknown."""
     inputs = set(table.symbols)
+    found: dict[str, set[tuple[Dim, ...] | None]] = {}
     for scope in scopes(ir.from_proto(proto)):
         for value in _values(scope):
             dims = dims_of(value)
-            if dims is not None:
-                dims = tuple(_meaningful(dim, inputs) for dim in dims)
-            table.learn(value.name or "", dims, value.dtype)
+            known = None if dims is None else tuple(_meaningful(dim, inputs) for dim in dims)
+            found.setdefault(value.name or "", set()).add(known)
+            if len(found[value.name or ""]) == 1:
+                table.learn(value.name or "", known, value.dtype)
+            else:
+                table.forget(value.name or "")
 
 
 def _values(scope: ir.Graph | ir.Function) -> Iterator[ir.Value]:
@@ -145,14 +149,20 @@ def _meaningful(dim: Dim, inputs: set[str]) -> Dim:
         return None
 
 
-def _set_apart(table: ShapeTable, part: ir.Model) -> None:
-    """Forget names that several bodies use: one name would stand for different tensors."""
-    seen: set[str] = set()
-    for scope in scopes(part):
-        for value in _values(scope):
-            if value.name in seen:
-                table.forget(value.name)
-            seen.add(value.name or "")
+def _bodies(table: ShapeTable, part: ir.Model, bare: ir.Model) -> None:
+    """Sizes inside the bodies of If, Loop and Scan: inference again, with every outer tensor at its probed sizes."""
+    if not any(True for _ in part.graph.subgraphs()):
+        return
+    for value in (*bare.graph.inputs, *(v for node in bare.graph for v in node.outputs)):
+        sizes, kind = table.probe(value.name), table.dtype(value.name)
+        if sizes is not None and kind is not None and value.name not in bare.graph.initializers:
+            value.shape, value.dtype = ir.Shape(sizes), kind
+    inferred = ir.from_proto(shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True))
+    for graph in inferred.graph.subgraphs():
+        for value in _values(graph):
+            dims = dims_of(value)
+            if dims is not None and all(isinstance(dim, int) for dim in dims):
+                table.settle(value.name or "", tuple(int(dim or 0) for dim in dims), value.dtype)
 
 
 def _open(table: ShapeTable, part: ir.Model) -> list[str]:

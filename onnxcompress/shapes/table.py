@@ -73,6 +73,13 @@ class ShapeTable:
         if array.size <= 64 and array.dtype.kind in "iub":
             self._values[name] = array
 
+    def settle(self, name: str, sizes: tuple[int, ...], dtype: ir.DataType | None) -> None:
+        """Take over the sizes of a tensor inside a body; one name with two sizes stays unknown."""
+        if self._probe.setdefault(name, sizes) != sizes:
+            self.forget(name)
+        elif dtype is not None:
+            self._dtype.setdefault(name, dtype)
+
     def forget(self, name: str) -> None:
         """Drop what is known about a name that stands for different tensors."""
         for kept in (self._dims, self._probe, self._dtype, self._values):

@@ -1,0 +1,315 @@
+"""What a model costs: parameters, multiply-accumulates, bytes, nodes.
+
+MACs are counted for one sample, for the linear operators (convolutions, matrix products, recurrences, attention) and
+their quantized forms; elementwise work is not counted. An If counts its costlier branch, a Loop body one trip, a Scan
+body its length, a function body every call.
+
+Formulas: Conv ``out * C_in/g * prod(k)``; ConvTranspose ``in * C_out/g * prod(k)``; Gemm and MatMul ``out * K``;
+recurrences ``directions * T * B * gates * H * (I + H)`` with 1, 3 or 4 gates; attention ``2 * B * heads * S * T * d``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from onnxcompress.errors import ModelError
+from onnxcompress.graph import attribute, clone, iter_nodes, scopes, tensor_of
+from onnxcompress.model_io import to_bytes
+from onnxcompress.runtime.payload import MAX_PROTO_BYTES
+from onnxcompress.shapes import ShapeTable, infer
+
+Sizes = tuple[int, ...] | None
+Rule = Callable[[ir.Node, list[Sizes], list[Sizes]], int | None]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of one model.
+
+    Attributes:
+        params: Elements of constant tensors that hold weights: of float and small-integer types, at least one axis;
+            scales and zero points of quantization do not count.
+        macs: Multiply-accumulates for one sample.
+        bytes: Size of graph and weights as a file, external data included.
+        nodes: Nodes of all scopes, Constant nodes apart.
+        macs_by_node: MACs of every linear node whose sizes are known, by node name (or first output's name).
+        unknown: Linear nodes whose sizes are not known; they are missing from `macs`.
+    """
+
+    params: int
+    macs: int
+    bytes: int
+    nodes: int
+    macs_by_node: Mapping[str, int] = field(default_factory=dict, repr=False)
+    unknown: tuple[str, ...] = ()
+
+    def summary(self) -> dict[str, int]:
+        """The four figures by name, as reports keep them."""
+        return {"params": self.params, "macs": self.macs, "bytes": self.bytes, "nodes": self.nodes}
+
+
+def costs(model: ir.Model, shapes: ShapeTable | None = None) -> Costs:
+    """Count what `model` costs.
+
+    Args:
+        model: Any model; it is not edited.
+        shapes: What `infer` found; computed where absent. Where no input can be made for the model, MACs are those of
+            the nodes whose sizes follow from the graph alone.
+    """
+    table = shapes if shapes is not None else _infer(model)
+    counter = _Counter(model, table)
+    macs = counter.scope(model.graph)
+    nodes = sum(node.op_type != "Constant" for node in iter_nodes(model))
+    unknown = tuple(counter.unknown)
+    return Costs(parameters(model), macs, size_bytes(model), nodes, counter.by_node, unknown)
+
+
+def node_label(node: ir.Node) -> str:
+    """The node's name, or its first output's where it has none."""
+    return node.name or (node.outputs[0].name if node.outputs else "") or ""
+
+
+def parameters(model: ir.Model) -> int:
+    """Number of weights; a tensor that several nodes share counts once."""
+    helpers = {id(value) for node in iter_nodes(model) for value in _quantization_inputs(node)}
+    found: dict[int, int] = {}
+    for value in _constants(model):
+        tensor = value.const_value if value.is_initializer() else tensor_of(value)
+        if tensor is not None and len(tensor.shape) and id(value) not in helpers and _holds_weights(tensor.dtype):
+            found[id(tensor)] = tensor.size
+    return sum(found.values())
+
+
+def size_bytes(model: ir.Model) -> int:
+    """Bytes of the model as a file, with its external data."""
+    tensors = [v.const_value for v in _constants(model) if v.is_initializer() and v.const_value is not None]
+    unique = {id(tensor): tensor for tensor in tensors}.values()
+    outside = sum(tensor.nbytes for tensor in unique if isinstance(tensor, ir.ExternalTensor))
+    inside = sum(tensor.nbytes for tensor in unique if not isinstance(tensor, ir.ExternalTensor))
+    if inside <= MAX_PROTO_BYTES:
+        return len(to_bytes(model)) + outside
+    return len(to_bytes(_hollow(model))) + inside + outside
+
+
+def _infer(model: ir.Model) -> ShapeTable:
+    try:
+        return infer(model)
+    except ModelError:
+        return ShapeTable()
+
+
+def _hollow(model: ir.Model) -> ir.Model:
+    """A copy whose weights are named but absent."""
+    copy = clone(model)
+    for value in _constants(copy):
+        tensor = value.const_value if value.is_initializer() else None
+        if tensor is not None:
+            shape, name = ir.Shape(tensor.shape), tensor.name or ""
+            value.const_value = ir.ExternalTensor("w", 0, 0, tensor.dtype, name=name, shape=shape, base_dir="")
+    return copy
+
+
+def _constants(model: ir.Model) -> Iterator[ir.Value]:
+    for scope in scopes(model):
+        yield from scope.initializers.values() if isinstance(scope, ir.Graph) else ()
+        for node in scope:
+            if node.op_type == "Constant":
+                yield node.outputs[0]
+
+
+def _quantization_inputs(node: ir.Node) -> list[ir.Value]:
+    """Scales and zero points among a node's inputs."""
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return [value for value in node.inputs[1:3] if value is not None]
+    if node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm"):
+        weights = {0, 3, 8} if node.op_type == "QLinearConv" else {0, 3, 6}
+        return [v for i, v in enumerate(node.inputs) if v is not None and i not in weights]
+    return []
+
+
+def _holds_weights(kind: ir.DataType) -> bool:
+    """True for floats and for integers of at most 32 bits; int64 holds shapes and indices."""
+    return kind.is_floating_point() or (kind.is_integer() and kind.bitwidth <= 32)
+
+
+class _Counter:
+    """Walks the scopes of one model and adds up."""
+
+    def __init__(self, model: ir.Model, table: ShapeTable) -> None:
+        self._model, self._table = model, table
+        self.by_node: dict[str, int] = {}
+        self.unknown: list[str] = []
+
+    def scope(self, scope: ir.Graph | ir.Function) -> int:
+        return sum(self._node(node) for node in scope)
+
+    def _node(self, node: ir.Node) -> int:
+        function = self._model.functions.get(node.op_identifier())
+        if function is not None:
+            return self.scope(function)
+        bodies = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+        if bodies:
+            inner = [self.scope(body) for body in bodies]
+            return max(inner) if node.op_type == "If" else self._trips(node) * sum(inner)
+        rule = _RULES.get(node.op_type)
+        return 0 if rule is None else self._linear(node, rule)
+
+    def _linear(self, node: ir.Node, rule: Rule) -> int:
+        try:
+            total = rule(node, [self._sizes(v) for v in node.inputs], [self._sizes(v) for v in node.outputs])
+        except (TypeError, IndexError):  # a size that the rule needs is None, or an optional input is absent
+            total = None
+        label = node_label(node)
+        if total is None:
+            self.unknown.append(label)
+            return 0
+        share = max(1, total // self._batch(node)) if total else 0
+        self.by_node[label] = self.by_node.get(label, 0) + share
+        return share
+
+    def _batch(self, node: ir.Node) -> int:
+        """Samples that the counted work is for: none where the result has only fixed axes."""
+        dims = self._table.dims(node.outputs[0].name)
+        return 1 if dims is not None and all(isinstance(dim, int) for dim in dims) else self._table.batch
+
+    def _sizes(self, value: ir.Value | None) -> Sizes:
+        if value is None:
+            return None
+        tensor = tensor_of(value)
+        if tensor is not None:
+            return tuple(int(size) for size in tensor.shape)
+        known = self._table.probe(value.name)
+        if known is None and value.shape is not None and value.shape.is_static():
+            return tuple(int(size) for size in value.shape if isinstance(size, int))
+        return known
+
+    def _trips(self, node: ir.Node) -> int:
+        if node.op_type != "Scan":
+            return 1
+        scanned = int(attribute(node, "num_scan_inputs", 1))
+        axes = attribute(node, "scan_input_axes", [0] * scanned)
+        sizes = self._sizes(node.inputs[-scanned])
+        return sizes[axes[0]] if sizes else 1
+
+
+def _convolution(weight: int) -> Rule:
+    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+        kernel, out = inputs[weight], outputs[0]
+        if kernel is None or out is None:
+            return None
+        return math.prod(out) * math.prod(kernel[1:])
+
+    return rule
+
+
+def _transposed(data: int, weight: int) -> Rule:
+    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+        kernel, given = inputs[weight], inputs[data]
+        if kernel is None or given is None:
+            return None
+        return math.prod(given) * math.prod(kernel[1:])
+
+    return rule
+
+
+def _product(left: int, transpose: str = "") -> Rule:
+    """A matrix product: every output element sums over the left operand's inner axis."""
+
+    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+        first, out = inputs[left], outputs[0]
+        if first is None or out is None:
+            return None
+        turned = bool(transpose and attribute(node, transpose, 0))
+        inner = first[-2] if turned else first[-1]
+        return math.prod(out) * inner
+
+    return rule
+
+
+def _recurrent(gates: int) -> Rule:
+    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+        data, weights, recurrence = inputs[0], inputs[1], inputs[2]
+        if data is None or recurrence is None or weights is None:
+            return None
+        directions, hidden, width = recurrence[0], recurrence[-1], data[-1]
+        if node.op_type == "DynamicQuantizeLSTM":  # its weights are stored transposed
+            hidden = recurrence[1]
+        return directions * data[0] * data[1] * gates * hidden * (width + hidden)
+
+    return rule
+
+
+def _einsum(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+    """The product of all index sizes, times one less than the number of operands."""
+    terms = str(attribute(node, "equation", "")).replace(" ", "").split("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    spread = 1
+    for term, known in zip(terms, inputs, strict=True):
+        if known is None:
+            return None
+        head, dots, tail = term.partition("...")
+        free = len(known) - len(head) - len(tail) if dots else 0
+        spread = max(spread, math.prod(known[len(head) : len(head) + free]))
+        sizes.update(zip(head + tail, known[: len(head)] + known[len(head) + free :], strict=True))
+    return math.prod(sizes.values()) * spread * max(0, len(terms) - 1)
+
+
+def _attention(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+    """Scores and their weighted sum, for separate query, key and value; 3-D or 4-D (batch, heads, length, size).
+
+    The operator called Attention in com.microsoft is another one: it projects first.
+    """
+    if node.op_type == "Attention" and node.domain == "com.microsoft":
+        return _fused_attention(node, inputs, outputs)
+    query, key = inputs[0], inputs[1]
+    if query is None or key is None:
+        return None
+    past = inputs[3] if node.op_type == "GroupQueryAttention" and len(inputs) > 3 else None
+    length = key[-2] + (past[-2] if past is not None else 0)
+    return 2 * math.prod(query) * length
+
+
+def _fused_attention(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+    """com.microsoft Attention: one projection to query, key and value, then scores and their weighted sum."""
+    data, weights = inputs[0], inputs[1]
+    if data is None or weights is None:
+        return None
+    return math.prod(data) * weights[-1] + 2 * data[0] * data[1] * data[1] * (weights[-1] // 3)
+
+
+def _blocked(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
+    out = outputs[0]
+    return None if out is None else math.prod(out) * int(attribute(node, "K", 0))
+
+
+_RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("Conv", "ConvInteger", "FusedConv", "NhwcFusedConv"), _convolution(1)),
+    "DeformConv": _convolution(1),
+    "QLinearConv": _convolution(3),
+    "ConvTranspose": _transposed(0, 1),
+    "QLinearConvTranspose": _transposed(0, 3),
+    "Gemm": _product(0, "transA"),
+    "FusedGemm": _product(0, "transA"),
+    "QGemm": _product(0, "transA"),
+    "MatMul": _product(0),
+    "FusedMatMul": _product(0, "transA"),
+    "MatMulInteger": _product(0),
+    "MatMulIntegerToFloat": _product(0),
+    "DynamicQuantizeMatMul": _product(0),
+    "QLinearMatMul": _product(0),
+    "MatMulNBits": _blocked,
+    "MatMulBnb4": _blocked,
+    "LSTM": _recurrent(4),
+    "DynamicQuantizeLSTM": _recurrent(4),
+    "GRU": _recurrent(3),
+    "RNN": _recurrent(1),
+    "Einsum": _einsum,
+    "MultiHeadAttention": _attention,
+    "GroupQueryAttention": _attention,
+    "Attention": _attention,
+    "QAttention": _fused_attention,
+}
