@@ -87,7 +87,7 @@ def set_constant(value: ir.Value, array: np.ndarray | ir.TensorProtocol) -> None
         node.attributes["value"] = ir.AttrTensor("value", tensor)
     else:
         raise InternalError(f"{value.name} is not a constant", hint="Check with is_constant first.")
-    value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+    value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
 
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
@@ -127,7 +127,9 @@ def fresh_name(taken: set[str], base: str) -> str:
 def add_initializer(graph: ir.Graph, name: str, array: np.ndarray | ir.TensorProtocol) -> ir.Value:
     """Register a new constant in `graph` and return its value."""
     tensor = ir.tensor(array, name=name) if isinstance(array, np.ndarray) else array
-    value = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    value = ir.Value(
+        name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
     graph.register_initializer(value)
     return value
 
@@ -177,8 +179,17 @@ def _matches(node: ir.Node, pattern: str) -> bool:
         return node.op_type == pattern[3:]
     names = [node.name or "", *(v.name or "" for v in node.outputs)]
     if pattern.startswith("re:"):
-        try:
-            return any(re.search(pattern[3:], name) for name in names if name)
-        except re.error as cause:
-            raise UsageError(f"{pattern!r} is not a regular expression", why=str(cause), hint="Mend it.") from cause
-    return pattern in names
+        return any(_regex(pattern).search(name) for name in names if name)
+    return bool(pattern) and pattern in names
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern[3:])
+    except re.error as error:
+        raise UsageError(
+            f"the pattern {pattern!r} is no regular expression",
+            why=str(error),
+            hint="Escape special characters with a backslash, or give the plain name.",
+            code="USAGE-PATTERN-INVALID",
+        ) from error

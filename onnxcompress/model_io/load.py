@@ -152,10 +152,11 @@ def _map_external(model: ir.Model, data: DataFolder) -> bool:
 
 
 def _settle(model: ir.Model, proto: onnx.ModelProto, what: str) -> list[Finding]:
-    from onnxcompress.model_io.settle import check_sources, mark_value_info, sort_nodes
+    from onnxcompress.model_io.settle import check_sources, mark_value_info, name_nodes, sort_nodes
 
     check_sources(model, what)
     mark_value_info(model, proto)
+    name_nodes(model)
     return sort_nodes(model, what)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from onnxcompress.errors import ResourceError
-from onnxcompress.model_io.settle import HAD_VALUE_INFO, bodies
+from onnxcompress.model_io.settle import HAD_VALUE_INFO, NAMED_HERE, bodies
 from onnxcompress.model_io.tensors import is_text, iter_tensors, replace_tensors
 from onnxcompress.model_io.walk import places, tensors
 
@@ -60,26 +60,36 @@ def with_tensors(model: ir.Model, change: Callable[[ir.TensorProtocol], ir.Tenso
 
 def serialize(model: ir.Model) -> onnx.ModelProto:
     """onnx_ir's own serialization, tidied; tensors stand in it as they are, external ones as references."""
+    import onnx
     import onnx_ir as ir
 
     from onnxcompress.model_io.load import TRAINING_INFO
 
     proto = ir.to_proto(model)
-    kept = {
-        value.name
-        for body in bodies(model)
-        for value in body.initializers.values()
-        if HAD_VALUE_INFO in value.meta or value.doc_string or value.metadata_props
-    }
+    kept = _kept_value_info(model)
+    unnamed = {node.name for body in bodies(model) for node in body if NAMED_HERE in node.meta}
     for place in places(proto):
-        if hasattr(place.body, "initializer"):
-            _drop_added_value_info(cast("onnx.GraphProto", place.body), kept)
+        if not isinstance(place.body, onnx.FunctionProto):
+            _drop_added_value_info(place.body, kept)
+        for node in place.body.node:
+            if node.name in unnamed:
+                node.ClearField("name")
     for tensor, _ in tensors(proto):
         if len(tensor.metadata_props) > 1:
             _drop_repeated(tensor)
     for data in cast("tuple[bytes, ...]", model.meta.get(TRAINING_INFO, ())):
         proto.training_info.add().ParseFromString(data)
     return proto
+
+
+def _kept_value_info(model: ir.Model) -> set[str | None]:
+    """Names of initializers whose value_info was there before, or says more than type and shape."""
+    return {
+        value.name
+        for body in bodies(model)
+        for value in body.initializers.values()
+        if HAD_VALUE_INFO in value.meta or value.doc_string or value.metadata_props
+    }
 
 
 def _drop_added_value_info(graph: onnx.GraphProto, kept: set[str | None]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onnxcompress.report.records import Finding
 
 HAD_VALUE_INFO = "onnxcompress.value_info"
+NAMED_HERE = "onnxcompress.named_here"
 
 
 def bodies(model: ir.Model) -> Iterable[ir.Graph]:
@@ -110,3 +111,21 @@ def mark_value_info(model: ir.Model, proto: onnx.ModelProto) -> None:
                     stack.append((node.attributes[attribute.name].as_graph(), attribute.g))
                 elif len(attribute.graphs):
                     stack += zip(node.attributes[attribute.name].as_graphs(), attribute.graphs, strict=True)
+
+
+def name_nodes(model: ir.Model) -> None:
+    """Give every unnamed node the name of its first output, so that reports and patterns can tell nodes apart.
+
+    The names are the same on every load, and are not written back: the file keeps its unnamed nodes.
+    """
+    nodes = [node for body in bodies(model) for node in body]
+    taken = {node.name for node in nodes if node.name}
+    for node in nodes:
+        if not node.name:
+            base = next((value.name for value in node.outputs if value.name), node.op_type)
+            count, name = 1, base
+            while name in taken:
+                count, name = count + 1, f"{base}_{count}"
+            taken.add(name)
+            node.name = name
+            node.meta[NAMED_HERE] = True
