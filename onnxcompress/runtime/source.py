@@ -113,7 +113,7 @@ def feeds_of(
     plan = plan_runs(model, {name: array.shape for name, array in source.read([0]).items()})
     if plan.unit is not None and plan.unit > 1 and len(source) % plan.unit and findings is not None:
         findings.append(_padding_finding(plan.unit, len(source)))
-    size = plan.unit or max(1, batch)
+    size = plan.unit or (max(1, batch) if source.uniform else 1)
     for start in range(0, len(source), size):
         chosen = np.arange(start, min(start + size, len(source)))
         yield from _feeds(plan, source.read(chosen), chosen)
