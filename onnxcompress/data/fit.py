@@ -98,7 +98,7 @@ def _orders(shape: Shape, dims: tuple[Dim, ...] | None, layout: str) -> list[tup
         return [None]
     target = picture_layout(dims)
     if layout == "auto":
-        return [None, (2, 0, 1) if target != "nhwc" else (1, 2, 0)]
+        return [None, (2, 0, 1), (1, 2, 0)]
     if layout == target:
         return [None]
     return [(2, 0, 1) if layout == "nhwc" else (1, 2, 0)]
@@ -118,9 +118,10 @@ def _repeats(shape: Shape, dims: tuple[Dim, ...] | None) -> list[tuple[int, int]
 
 def picture_layout(dims: tuple[Dim, ...] | None) -> str:
     """``nhwc`` where only the last of three sample axes can be the channels, else ``nchw`` (ONNX's own layout)."""
-    if dims is None or len(dims) != 3:
+    if dims is None or len(dims) != 3 or dims[2] not in (1, 3, 4):
         return "nchw"
-    return "nhwc" if dims[2] in (1, 3, 4) and dims[0] not in (1, 3, 4) else "nchw"
+    square = dims[0] == dims[1] != dims[2]
+    return "nhwc" if square or dims[0] not in (1, 3, 4) else "nchw"
 
 
 def channel_axis(dims: tuple[Dim, ...] | None) -> int | None:

@@ -23,7 +23,10 @@ def to_numpy(value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if str(value.dtype) == "torch.bfloat16" else value
         return value.numpy()
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise _no_numbers("a nested list", str(error)) from error
 
 
 def read_mapping(arrays: Mapping[str, Any]) -> Table:
@@ -59,6 +62,8 @@ def read_iterable(items: Iterable[Any], input_names: Sequence[str]) -> Table:
                 hint="Save the samples as .npy or .npz, which are read piece by piece, or yield fewer.",
                 code="DATA-TOO-LARGE",
             )
+    if not rows:
+        raise DataError("the data holds 0 samples", hint="Yield at least one.", code="DATA-EMPTY")
     return {key: _parts(arrays) for key, arrays in rows.items()}
 
 
@@ -90,14 +95,13 @@ def _odd_item(index: int, why: str) -> DataError:
 
 def _checked(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.hasobject and not all(isinstance(x, str) for x in array.flat):
-        raise DataError(
-            "cannot use the data",
-            where=where,
-            why="it is no array of numbers (Python objects, or rows of different lengths)",
-            hint="Convert it with np.asarray(..., dtype=np.float32) first.",
-            code="DATA-DTYPE",
-        )
+        raise _no_numbers(where, "it is no array of numbers but one of Python objects")
     return array
+
+
+def _no_numbers(where: str, why: str) -> DataError:
+    hint = "Convert it with np.asarray(..., dtype=np.float32) first; pad rows of different lengths."
+    return DataError("cannot use the data", where=where, why=why, hint=hint, code="DATA-DTYPE")
 
 
 def _parts(arrays: list[np.ndarray]) -> Stored | Parts:

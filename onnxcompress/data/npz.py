@@ -10,6 +10,7 @@ import math
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
@@ -49,7 +50,7 @@ def read_npz(path: Path) -> Table:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             return {info.filename.removesuffix(".npy"): _member(archive, path, info) for info in members}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _damaged(path.name, f"it is not a complete npz archive ({error})") from error
 
 
@@ -110,7 +111,7 @@ def _load_member(
         return np.memmap(path, dtype, "r", start + offset, shape, order)
     try:
         return _inflate(path, info, offset, shape, dtype, order)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         where = f"{path.name}, key {info.filename.removesuffix('.npy')!r}"
         raise _damaged(where, f"it does not inflate ({error})") from error
 
