@@ -183,10 +183,10 @@ def _pictures(folder: Path, size: tuple[int, int], scale: Callable[[np.ndarray],
 
 
 def _super_resolution(folder: Path) -> Samples:
-    rows = []
+    rows: list[np.ndarray] = []
     for i, picture in enumerate(_photos(folder)):
-        for crop in _crops(picture.convert("L").convert("RGB"), (56, 56), 20, i):
-            rows.append(crop[None, :, :, 0] / 255.0)
+        crops = _crops(picture.convert("L").convert("RGB"), (56, 56), 20, i)
+        rows.extend(crop[None, :, :, 0] / 255.0 for crop in crops)
     return _halves({"input": np.stack(rows).astype(np.float32)})
 
 

@@ -92,8 +92,7 @@ def _prune(given: dict[str, Any], has_data: bool) -> Entries:
     sized = any(given.get(key) for key in _SIZE_OPTIONS)
     if not sized:
         given = {**given, "target_macs": "0.5x" if has_data else "0.9x"}
-    repair: Entries = [("reconstruct", {})] if has_data else []
-    return [("normalize", {}), ("prune-channels", given), *repair]
+    return [("normalize", {}), ("prune-channels", given), ("reconstruct", {})]
 
 
 def _quantize(given: dict[str, Any], has_data: bool) -> Entries:

@@ -19,7 +19,8 @@ class Reconstruct(Pass):
 
     Teacher and student share tensor names, so that every target is found by name. Works on float weights of Conv,
     Gemm and MatMul; weights behind Q/DQ, ConvTranspose and recurrent operators are left as they are and reported.
-    The whole repair is undone where the model's outputs did not come closer to the teacher's.
+    The whole repair is undone where the model's outputs did not come closer to the teacher's. Without data only the
+    means of removed channels go into the next layer's bias, where a BatchNormalization tells them.
 
     Source: reference recipe of layer-wise reconstruction (He et al. 2017; Frantar and Alistarh 2022), with the
     teacher's target through the residual.
@@ -27,7 +28,7 @@ class Reconstruct(Pass):
 
     name: ClassVar[str] = "reconstruct"
     effect: ClassVar[Effect] = Effect.LOSSY
-    needs_data: ClassVar[str] = "always"
+    needs_data: ClassVar[str] = "optional"
 
     samples: int = option(512, "At most this many samples are used.")
     rows: int = option(60_000, "At most this many rows enter the least squares of one layer.")

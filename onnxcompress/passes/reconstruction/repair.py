@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
+from onnxcompress.passes.reconstruction.means import compensate
 from onnxcompress.passes.reconstruction.stream import Run
 from onnxcompress.passes.reconstruction.walk import Walk
 from onnxcompress.report import Finding, Severity
@@ -22,8 +23,12 @@ _BATCH = 32
 
 
 def repair(model: ir.Model, ctx: Context, *, samples: int, rows: int) -> Iterator[Finding]:
-    """Refit `model` to the teacher; restore its weights where that did not help."""
-    assert ctx.data is not None, "the manager checks needs_data"
+    """Refit `model` to the teacher; restore its weights where that did not help. Without data: means only."""
+    allowed = graph.in_scope(model, ctx.scope.only, ctx.scope.exclude)
+    kept = model.meta.get("onnxcompress.kept", {})
+    if ctx.data is None:
+        yield from compensate(model, ctx.teacher, kept, allowed)
+        return
     runs = _runs(model, ctx, samples)
     if len(runs) < 2:
         yield Finding("RECONSTRUCT-TOO-FEW", "nothing refitted: at least two batches of samples are needed")
@@ -31,8 +36,8 @@ def repair(model: ir.Model, ctx: Context, *, samples: int, rows: int) -> Iterato
     teacher = graph.clone(ctx.teacher)
     teacher.graph.sort()
     before = graph.clone(model)
-    walk = Walk(model, teacher, runs, model.meta.get("onnxcompress.kept", {}), rows, ctx)
-    yield from walk.findings(graph.in_scope(model, ctx.scope.only, ctx.scope.exclude))
+    walk = Walk(model, teacher, runs, kept, rows, ctx)
+    yield from walk.findings(allowed)
     yield _judge(before, model, teacher, runs, ctx)
 
 
