@@ -1,0 +1,145 @@
+"""What every compressing command does: cheap checks, the recipe, the run, the report, the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxcompress.cli.console import Terminal, write_result
+from onnxcompress.cli.options import DataFlags, LogFlags, OutputFlags, QualityFlags, RuntimeFlags, ScopeFlags
+from onnxcompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnxcompress.recipe import Recipe
+    from onnxcompress.report import PassRecord, Report
+    from onnxcompress.result import Result
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The groups that every compressing command takes."""
+
+    output: OutputFlags
+    data: DataFlags
+    quality: QualityFlags
+    runtime: RuntimeFlags
+    scope: ScopeFlags
+    log: LogFlags
+
+    def settings(self) -> dict[str, Any]:
+        """Those settings of a recipe that were given as flags."""
+        given = {
+            "target": self.runtime.target,
+            "seed": self.runtime.seed,
+            "max_drop": self.quality.max_drop,
+            "min_sqnr": self.quality.min_sqnr,
+            "verify": self.quality.verify,
+            "allow_unchanged": self.output.allow_unchanged or None,
+        }
+        return {key: value for key, value in given.items() if value is not None}
+
+
+def execute(
+    model: Path,
+    make_recipe: Callable[[dict[str, Any]], Recipe],
+    flags: Flags,
+    *,
+    suffix: str,
+    teacher: Path | None = None,
+) -> None:
+    """Compress `model` and write the result.
+
+    Args:
+        model: File to read.
+        make_recipe: Gives the recipe for the settings on the command line.
+        flags: The shared flags.
+        suffix: What the default output's name gets, e.g. ``pruned``.
+        teacher: Model to imitate.
+    """
+    from onnxcompress.model_io.precheck import precheck
+
+    source = precheck(model)
+    teacher = None if teacher is None else precheck(teacher)
+    target = check_output(source, flags.output, suffix)
+    recipe = make_recipe(flags.settings())
+    if flags.output.dry_run:
+        from onnxcompress.recipe import dump_recipe
+
+        write_result(dump_recipe(recipe))
+        return
+    with Terminal(flags.log) as terminal:
+        result = _run(source, recipe, flags, teacher, terminal)
+        written = result.save(target, force=flags.output.force, stamp=not flags.output.no_stamp)
+        if flags.output.report is not None:
+            from onnxcompress.report.files import write_report
+
+            write_report(result.report, flags.output.report, force=flags.output.force)
+        terminal.stop_progress()
+        _tell(result.report, written, terminal, verbose=flags.log.verbose > 0)
+    payload = {"output": str(written), **result.report.to_dict()}
+    write_result(json.dumps(payload, indent=2, ensure_ascii=False) if flags.output.json else str(written))
+
+
+def check_output(source: Path, flags: OutputFlags, suffix: str) -> Path:
+    """The file to write, refused before any work where it could not be written.
+
+    Raises:
+        UsageError: Where it is the input, or exists and --force is not given.
+        ResourceError: Where its folder does not exist or cannot be written.
+    """
+    from onnxcompress.report.files import check_report_path, check_writable
+
+    target = flags.output or source.with_name(f"{source.stem}.{suffix}.onnx")
+    if target.exists() and target.samefile(source):
+        raise UsageError(
+            f"the output {target} is the input",
+            why="the input is never overwritten",
+            hint="Give another file with -o.",
+            code="USAGE-OUTPUT-IS-INPUT",
+        )
+    check_writable(target, force=flags.force)
+    if flags.report is not None:
+        check_report_path(flags.report, force=flags.force)
+    return target
+
+
+def _run(source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, terminal: Terminal) -> Result:
+    from onnxcompress.api import run_recipe
+
+    return run_recipe(
+        recipe,
+        source,
+        data=flags.data.options(),
+        teacher=teacher,
+        shapes=flags.runtime.shapes(),
+        scope=flags.scope.options(),
+        runtime=flags.runtime.options(),
+        metric=_metric(flags.quality.metric),
+        progress=terminal.progress,
+        on_record=lambda record: terminal.say(_line(record)),
+        **flags.settings(),
+    )
+
+
+def _metric(spec: str | None) -> Any:
+    if spec is None:
+        return None
+    from onnxcompress.data import load_metric
+
+    return load_metric(spec)
+
+
+def _line(record: PassRecord) -> str:
+    """One pass in one line, as soon as it is done."""
+    from onnxcompress.report.summary import pass_line
+
+    return f"{record.name}: {pass_line(record)} ({record.seconds:.1f} s)"
+
+
+def _tell(report: Report, written: Path, terminal: Terminal, *, verbose: bool) -> None:
+    from onnxcompress.report.table import render
+
+    terminal.draw(render(report, findings=verbose))

@@ -1,0 +1,46 @@
+"""``onnxcompress prune``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnxcompress.cli.build import PassFlags, build
+from onnxcompress.cli.execute import Flags, execute
+from onnxcompress.cli.options import (
+    DataFlags,
+    LogFlags,
+    ModelPath,
+    OutputFlags,
+    QualityFlags,
+    RuntimeFlags,
+    ScopeFlags,
+)
+
+
+def prune(
+    model: ModelPath,
+    options: PassFlags,
+    output: OutputFlags,
+    data: DataFlags,
+    quality: QualityFlags,
+    runtime: RuntimeFlags,
+    scope: ScopeFlags,
+    log: LogFlags,
+) -> None:
+    """Remove whole channels, filters, neurons and hidden units, with everything that depends on them.
+
+    With --data the rest is refitted to the original's outputs and the loss is measured; without, the repair
+    is weaker, little is removed by default, and accuracy is NOT measured.
+    """
+
+    def recipe(settings: dict[str, Any]) -> Any:
+        from onnxcompress.api import recipe_for
+
+        return recipe_for("prune", options, has_data=data.data is not None, settings=settings)
+
+    execute(model, recipe, Flags(output, data, quality, runtime, scope, log), suffix="pruned")
+
+
+def command() -> Any:
+    """The command, ready to be run."""
+    return build(prune, name="prune", passes=("prune-channels",))

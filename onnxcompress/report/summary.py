@@ -1,0 +1,152 @@
+"""A report arranged for reading: the rows and groups that the text table and the HTML page both show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnxcompress.report import units
+from onnxcompress.report.records import Finding, PassRecord, Severity
+
+# Paired figures of Report.quality: label, key before, key after.
+_PAIRS = (("accuracy", "accuracy_before", "accuracy_after"), ("your metric", "metric_before", "metric_after"))
+# Single figures: label, key, how it is written, where the top-1 family is fractions.
+_SINGLES = (
+    ("top-1 agreement", "top1_agreement", "share"),
+    ("relative L2", "relative_l2", "short"),
+    ("largest difference", "max_abs", "short"),
+    ("cosine", "cosine", "short"),
+    ("signal to noise", "sqnr_db", "db"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure before and after.
+
+    Attributes:
+        label: What is measured.
+        before: Figure of the input; empty where there is none.
+        after: Figure of the output.
+        change: The difference in a word.
+        better: True or False where the change has a good and a bad side, else None.
+        fraction: after / before for a bar, None where that means nothing.
+    """
+
+    label: str
+    before: str
+    after: str
+    change: str = ""
+    better: bool | None = None
+    fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class FindingGroup:
+    """Findings of one code, counted.
+
+    Attributes:
+        code: Stable reason code.
+        count: How many.
+        severity: The gravest of them.
+        message: The first one's sentence.
+        nodes: Names of the nodes concerned, in order.
+    """
+
+    code: str
+    count: int
+    severity: Severity
+    message: str
+    nodes: tuple[str, ...]
+
+
+def cost_rows(before: Mapping[str, int], after: Mapping[str, int]) -> list[Row]:
+    """One row for each cost that both sides have."""
+    keys = [key for key in units.LABELS if key in before and key in after]
+    return [_cost_row(key, before[key], after[key]) for key in keys]
+
+
+def _cost_row(key: str, before: int, after: int) -> Row:
+    fraction = after / before if before else None
+    better = None if before == after or key == "nodes" else after < before
+    return Row(
+        units.LABELS[key],
+        units.cost(key, before),
+        units.cost(key, after),
+        units.percent(before, after),
+        better,
+        None if key == "nodes" else fraction,
+    )
+
+
+def quality_rows(quality: Mapping[str, Any]) -> list[Row]:
+    """Accuracy before and after, then the figures that compare the two models' outputs."""
+    rows = [_pair_row(label, quality[a], quality[b]) for label, a, b in _PAIRS if _numbers(quality, a, b)]
+    if isinstance(quality.get("interval"), (list, tuple)) and rows:
+        low, high = quality["interval"]
+        rows.append(Row("95 % interval of the change", "", "", f"{units.points(low)} to {units.points(high)}"))
+    return rows + [
+        Row(label, "", _single(quality[key], kind)) for label, key, kind in _SINGLES if _numbers(quality, key)
+    ]
+
+
+def _numbers(values: Mapping[str, Any], *keys: str) -> bool:
+    return all(isinstance(values.get(key), (int, float)) for key in keys)
+
+
+def _pair_row(label: str, before: float, after: float) -> Row:
+    fractions = label == "accuracy"
+    shown = units.share if fractions else units.short
+    change = units.points(after - before) if fractions else f"{after - before:+.4g}"
+    better = None if before == after else after > before
+    return Row(label, shown(before), shown(after), change, better)
+
+
+def _single(value: float, kind: str) -> str:
+    if kind == "share":
+        return units.share(value)
+    return f"{value:.1f} dB" if kind == "db" else units.short(value)
+
+
+def latency_rows(latency: Mapping[str, Any]) -> list[Row]:
+    """Medians before and after, and what an A/A run says about the noise."""
+    rows: list[Row] = []
+    for entry in _latencies(latency):
+        before, after = entry["before_ms"], entry["after_ms"]
+        noise = max(0.05, float(entry.get("aa_spread", 0.0)))
+        certain = bool(before) and abs(after / before - 1) > noise
+        label = f"latency, batch {entry['batch']}" if "batch" in entry else "latency"
+        change = f"{units.percent(before, after)}{'' if certain else ' (noise)'}"
+        fraction = after / before if before else None
+        rows.append(
+            Row(label, f"{before:.3g} ms", f"{after:.3g} ms", change, after < before if certain else None, fraction)
+        )
+    return rows
+
+
+def _latencies(latency: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    entries = latency.get("runs", [latency])
+    yield from (entry for entry in entries if _numbers(entry, "before_ms", "after_ms"))
+
+
+def pass_line(record: PassRecord) -> str:
+    """What one pass changed, in few words."""
+    parts = [units.change(key, record.before, record.after) for key in units.LABELS]
+    told = ", ".join(part for part in parts if part)
+    return told or ("values changed, costs did not" if record.changed else "left the model as it was")
+
+
+def group_findings(findings: list[Finding]) -> list[FindingGroup]:
+    """Findings by code, warnings first, then by number."""
+    by_code: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    groups = [_group(code, members) for code, members in by_code.items()]
+    return sorted(groups, key=lambda g: (g.severity is not Severity.WARNING, -g.count, g.code))
+
+
+def _group(code: str, members: list[Finding]) -> FindingGroup:
+    grave = any(member.severity == Severity.WARNING for member in members)
+    nodes = tuple(member.node for member in members if member.node)
+    return FindingGroup(code, len(members), Severity.WARNING if grave else Severity.INFO, members[0].message, nodes)
