@@ -58,7 +58,7 @@ def replace_by_constants(node: ir.Node, tensors: list[ir.TensorProtocol]) -> Non
 def _initializer(old: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
     return ir.Value(
         name=old.name,
-        shape=ir.Shape(tensor.shape),
+        shape=ir.Shape(tensor.shape.numpy()),
         type=ir.TensorType(tensor.dtype),
         doc_string=old.doc_string,
         const_value=tensor,

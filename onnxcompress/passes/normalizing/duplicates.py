@@ -68,5 +68,5 @@ def _digest(value: ir.Value) -> bytes | None:
 def _hash(stored: np.ndarray) -> bytes:
     digest = hashlib.sha256()
     for start in range(0, stored.size, _CHUNK_BYTES):
-        digest.update(stored[start : start + _CHUNK_BYTES])
+        digest.update(stored[start : start + _CHUNK_BYTES].data)
     return digest.digest()

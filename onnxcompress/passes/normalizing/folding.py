@@ -21,8 +21,7 @@ _GROWTH = 4
 # One protobuf message holds 2 GiB at most, and the node to run travels in one.
 _MOST_INPUT_BYTES = 1 << 30
 
-_RANDOM = {"Bernoulli", "Dropout", "Multinomial"}
-_RANDOM |= {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+_RANDOM = {"Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike"}
 _QUANTIZATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 # Einsum's intermediate results have no bound that its inputs and its output would give.
 _UNBOUNDED = {"Einsum"}
@@ -138,4 +137,3 @@ def _traps(node: ir.Node, inputs: list[ir.TensorProtocol | None]) -> bool:
         return False
     divisor = inputs[1].numpy()
     return bool(np.any(divisor == 0)) or (divisor.dtype.kind == "i" and bool(np.any(divisor == -1)))
-
