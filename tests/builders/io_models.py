@@ -58,7 +58,12 @@ def placements(tensor: onnx.TensorProto) -> dict[str, onnx.ModelProto]:
         [helper.make_node("Identity", ["c"], ["b"])], "branch", [], [info("b", *dims, kind=tensor.data_type)], [inner]
     )
     function = helper.make_function(
-        "local", "Weights", [], ["c"], [helper.make_node("Constant", [], ["c"], value=tensor)], [helper.make_opsetid("", 17)]
+        "local",
+        "Weights",
+        [],
+        ["c"],
+        [helper.make_node("Constant", [], ["c"], value=tensor)],
+        [helper.make_opsetid("", 17)],
     )
     both = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
     choice = helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)
@@ -67,6 +72,10 @@ def placements(tensor: onnx.TensorProto) -> dict[str, onnx.ModelProto]:
         "attribute": model([constant, identity], [], shape),
         "subgraph": model([choice], [], shape, [numpy_helper.from_array(np.array(True), "yes")]),
         "function": model(
-            [helper.make_node("Weights", [], ["y"], domain="local")], [], shape, functions=[function], opset_imports=both
+            [helper.make_node("Weights", [], ["y"], domain="local")],
+            [],
+            shape,
+            functions=[function],
+            opset_imports=both,
         ),
     }

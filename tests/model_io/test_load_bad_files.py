@@ -49,7 +49,10 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a Git LFS pointer"),
     "json": (b'{"ir_version": 8}', "JSON text"),
     "xml": (b'<?xml version="1.0"?><net name="m"/>', "an XML or HTML page"),
-    "onnx text": (b'<ir_version: 8, opset_import: ["": 17]>\ng (float[1] x) => (float[1] y) { y = Relu(x) }', "text form"),
+    "onnx text": (
+        b'<ir_version: 8, opset_import: ["": 17]>\ng (float[1] x) => (float[1] y) { y = Relu(x) }',
+        "text form",
+    ),
     "text": (b"hello, world\n", "plain text"),
 }
 
