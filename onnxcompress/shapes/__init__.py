@@ -1,7 +1,7 @@
 """Shapes of tensors, and seeded inputs that a model accepts."""
 
-from onnxcompress.shapes.infer import infer
+from onnxcompress.shapes.infer import infer, types
 from onnxcompress.shapes.probe import batch_symbols, probe_feeds
 from onnxcompress.shapes.table import ShapeTable
 
-__all__ = ["ShapeTable", "batch_symbols", "infer", "probe_feeds"]
+__all__ = ["ShapeTable", "batch_symbols", "infer", "probe_feeds", "types"]

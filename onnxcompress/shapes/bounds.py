@@ -15,7 +15,28 @@ import onnx_ir as ir
 from onnxcompress.graph import array_of, attribute, tensor_of
 
 _SAME_VALUES = frozenset(
-    ["Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Identity", "Flatten", "Expand", "Slice", "Concat", "Split", "Tile", "Clip", "Max", "Min", "Where", "Gather", "GatherElements", "GatherND", "CastLike"]
+    [
+        "Cast",
+        "Reshape",
+        "Unsqueeze",
+        "Squeeze",
+        "Transpose",
+        "Identity",
+        "Flatten",
+        "Expand",
+        "Slice",
+        "Concat",
+        "Split",
+        "Tile",
+        "Clip",
+        "Max",
+        "Min",
+        "Where",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "CastLike",
+    ]
 )
 _COMPARES = frozenset(["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
 _TABLE_INPUT = {"Gather": (0, 1), "GatherElements": (0, 1), "GatherND": (0, 1), "ScatterElements": (0, 1)}

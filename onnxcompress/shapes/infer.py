@@ -74,6 +74,13 @@ def infer(
     return table
 
 
+def types(model: ir.Model) -> dict[str, ir.DataType]:
+    """Element types by value name, as far as onnx's inference finds them; nothing is run."""
+    table = ShapeTable()
+    _learn(table, shape_inference.infer_shapes(ir.to_proto(_stripped(model))))
+    return {name: kind for name in table.names() if (kind := table.dtype(name)) is not None}
+
+
 def _new_table(part: ir.Model, feeds: Mapping[str, np.ndarray], notes: list[Finding]) -> ShapeTable:
     symbols: dict[str, int] = {}
     for value in real_inputs(part):

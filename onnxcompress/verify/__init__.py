@@ -1,0 +1,30 @@
+"""Checks of a result: structure, interface, equal numbers, quality on samples, gates."""
+
+from onnxcompress.verify.comparison import Comparison
+from onnxcompress.verify.exact import TOLERANCES, check_exact, tolerance_of
+from onnxcompress.verify.failure import VerifyFailure
+from onnxcompress.verify.gate import Drop, Gate, loss
+from onnxcompress.verify.interface import check_interface
+from onnxcompress.verify.numbers import Distance, OutputComparison
+from onnxcompress.verify.producers import comparable
+from onnxcompress.verify.quality import class_output, compare
+from onnxcompress.verify.structure import check_structure, checker_complaint
+
+__all__ = [
+    "TOLERANCES",
+    "Comparison",
+    "Distance",
+    "Drop",
+    "Gate",
+    "OutputComparison",
+    "VerifyFailure",
+    "check_exact",
+    "check_interface",
+    "check_structure",
+    "checker_complaint",
+    "class_output",
+    "comparable",
+    "compare",
+    "loss",
+    "tolerance_of",
+]

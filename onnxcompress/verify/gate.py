@@ -1,0 +1,130 @@
+"""Quality gates: how much may be lost before nothing is written."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress.data import DataSource
+from onnxcompress.errors import GateError, UsageError
+from onnxcompress.verify.comparison import Comparison
+from onnxcompress.verify.quality import class_output
+
+
+@dataclass(frozen=True)
+class Drop:
+    """An allowed loss.
+
+    Attributes:
+        amount: In units of the metric where absolute (0.5pt = 0.005), else as a fraction of the reference's score.
+        relative: True for ``%``.
+        text: As the user wrote it.
+    """
+
+    amount: float
+    relative: bool
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Drop:
+        """Read ``0.5pt`` or ``1%``.
+
+        Raises:
+            UsageError: For anything else.
+        """
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(pts?|%)\s*", text)
+        if found is None:
+            why = f"{text!r} is neither points nor a percentage"
+            hint = "Write 0.5pt (half a point of the metric) or 1% (of the float model's score)."
+            raise UsageError("cannot read --max-drop", why=why, hint=hint, code="USAGE-MAX-DROP")
+        return cls(float(found[1]) / 100, found[2] == "%", text.strip())
+
+    def limit(self, reference: float) -> float:
+        """The loss allowed where the float model scores `reference`."""
+        return self.amount * abs(reference) if self.relative else self.amount
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Limits that a result must meet.
+
+    The loss is, in this order of what is there: the user's metric, accuracy on labels, ``1 - top-1 agreement``, the
+    relative L2 of the worst output. A point is 0.01; for a metric that does not lie between 0 and 1 use ``%``.
+
+    Attributes:
+        max_drop: ``0.5pt`` or ``1%``; None for no limit.
+        min_sqnr: Lowest signal-to-quantization-noise ratio of the worst output, dB; None for no limit.
+    """
+
+    max_drop: str | None = None
+    min_sqnr: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_drop is not None:
+            Drop.parse(self.max_drop)
+
+    def check_resolution(
+        self, source: DataSource | None, model: ir.Model | None = None, *, metric: bool = False
+    ) -> None:
+        """Refuse, before any work, a gate that the samples cannot resolve: one sample must not weigh more than it.
+
+        Args:
+            source: The samples that will measure.
+            model: Tells whether unlabelled samples are counted at all (top-1), or measured (relative L2).
+            metric: True where the user's own metric will be used, whose weight of a sample is not known.
+
+        Raises:
+            UsageError: With the number of samples needed.
+        """
+        if self.max_drop is None or source is None or metric:
+            return
+        drop = Drop.parse(self.max_drop)
+        labelled = len(source) > 0 and source.labels(np.arange(1)) is not None
+        if not labelled and model is not None and not class_output(model):
+            return
+        needed = math.ceil(1 / drop.amount - 1e-9) if drop.amount else 0
+        if drop.amount and len(source) < needed:
+            why = f"one of {len(source)} samples weighs {100 / len(source):.2g}pt, more than {drop.text}"
+            hint = f"Measure on at least {needed} samples (--eval-data, or more --data), or allow a larger --max-drop."
+            raise UsageError("the quality gate cannot be resolved", why=why, hint=hint, code="USAGE-GATE-RESOLUTION")
+
+    def check(self, comparison: Comparison) -> None:
+        """Hold a comparison to the limits.
+
+        Raises:
+            GateError: Where one is not met.
+        """
+        if self.min_sqnr is not None and comparison.sqnr_db < self.min_sqnr:
+            why = f"SQNR is {comparison.sqnr_db:.1f} dB and {self.min_sqnr:g} dB was asked for"
+            raise _gate_error(why, "GATE-SQNR")
+        if self.max_drop is not None:
+            self._check_drop(comparison, Drop.parse(self.max_drop))
+
+    def _check_drop(self, comparison: Comparison, drop: Drop) -> None:
+        what, before, lost = loss(comparison)
+        limit = drop.limit(before)
+        if not lost <= limit + 1e-12:
+            why = f"{what} lost {100 * lost:.2f}pt on {comparison.samples} samples and {drop.text} was allowed"
+            raise _gate_error(why, "GATE-MAX-DROP")
+
+
+def loss(comparison: Comparison) -> tuple[str, float, float]:
+    """What a gate counts: its name, the reference's score, and what the candidate lost of it."""
+    pairs = (
+        ("the metric", comparison.metric_reference, comparison.metric_candidate),
+        ("accuracy", comparison.accuracy_reference, comparison.accuracy_candidate),
+        ("top-1 agreement", 1.0, comparison.top1_agreement),
+    )
+    for name, before, after in pairs:
+        if before is not None and after is not None:
+            return name, before, before - after
+    return "relative L2", 1.0, comparison.relative_l2
+
+
+def _gate_error(why: str, code: str) -> GateError:
+    hint = "Ask for less compression (a smaller ratio, --exclude), give more data, or allow a larger loss."
+    return GateError("the result does not meet the quality gate; nothing was written", why=why, hint=hint, code=code)
