@@ -81,9 +81,10 @@ def _layers(layers: list[Layer], key: str, title: str, whole: int) -> list[str]:
 
     if not layers:
         return []
+    figures = [getattr(layer, key) for layer in layers]
     rows = [
-        f"  {count(getattr(layer, key)):>8}  {100 * getattr(layer, key) / max(whole, 1):5.1f} %  {layer.op}  {layer.name}"
-        for layer in layers
+        f"  {count(figure):>8}  {100 * figure / max(whole, 1):5.1f} %  {layer.op}  {layer.name}"
+        for figure, layer in zip(figures, layers, strict=True)
     ]
     return ["", title, *rows]
 

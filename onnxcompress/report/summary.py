@@ -84,11 +84,18 @@ def quality_rows(quality: Mapping[str, Any]) -> list[Row]:
     """Accuracy before and after, then the figures that compare the two models' outputs."""
     rows = [_pair_row(label, quality[a], quality[b]) for label, a, b in _PAIRS if _numbers(quality, a, b)]
     if isinstance(quality.get("interval"), (list, tuple)) and rows:
-        low, high = quality["interval"]
-        rows.append(Row("95 % interval of the change", "", "", f"{units.points(low)} to {units.points(high)}"))
+        rows.append(Row("95 % interval of the change", "", "", _interval(quality)))
     return rows + [
         Row(label, "", _single(quality[key], kind)) for label, key, kind in _SINGLES if _numbers(quality, key)
     ]
+
+
+def _interval(quality: Mapping[str, Any]) -> str:
+    """The interval of the user's metric where there is one, else of the accuracy."""
+    low, high = quality["interval"]
+    if "metric_after" in quality:
+        return f"{low:+.4g} to {high:+.4g}"
+    return f"{units.points(low)} to {units.points(high)}"
 
 
 def _numbers(values: Mapping[str, Any], *keys: str) -> bool:

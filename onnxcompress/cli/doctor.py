@@ -1,0 +1,123 @@
+"""``onnxcompress doctor``: what a bug report needs, and what a run may lack here."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from onnxcompress.cli.build import build
+from onnxcompress.cli.console import write_result
+from onnxcompress.cli.options import JsonFlag, LogFlags
+
+_PACKAGES = (
+    "onnxcompress",
+    "onnx",
+    "onnx-ir",
+    "onnx-graphsurgeon",
+    "onnxruntime",
+    "numpy",
+    "ml-dtypes",
+    "torch",
+    "typer",
+    "rich",
+    "jinja2",
+    "pillow",
+    "safetensors",
+)
+_INTEGER_EXTENSIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+def doctor(output: JsonFlag, log: LogFlags) -> None:
+    """Show versions, execution providers, processor, memory and disk: what a bug report needs."""
+    facts = _facts()
+    if output.json:
+        write_result(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, facts))
+    write_result("\n".join(f"{key:<{width}}  {_text(value)}" for key, value in facts.items()))
+
+
+def _facts() -> dict[str, Any]:
+    from onnxcompress.registry import pass_names
+    from onnxcompress.targets import target_names
+
+    versions = {name: _version(name) for name in _PACKAGES}
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        **versions,
+        "execution providers": _providers(),
+        "processor threads": _threads(),
+        "integer extensions": _extensions(),
+        "memory": _memory(),
+        "free disk here": _bytes(shutil.disk_usage(Path.cwd()).free),
+        "cache folder": str(_cache_folder()),
+        "distill": "ready" if util.find_spec("torch") else 'needs PyTorch: pip install "onnxcompress[distill]"',
+        "passes": pass_names(),
+        "targets": target_names(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _providers() -> list[str]:
+    import onnxruntime
+
+    return list(onnxruntime.get_available_providers())
+
+
+def _threads() -> int:
+    """Threads that this process may use, which in a container are fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _extensions() -> list[str] | str:
+    """Those that make int8 fast, where the system tells (Linux)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "unknown on this system"
+    flags = {
+        word for line in text.splitlines() if line.lower().startswith(("flags", "features")) for word in line.split()
+    }
+    return [name for name in _INTEGER_EXTENSIONS if name in flags] or "none: int8 may not be faster than float here"
+
+
+def _memory() -> str:
+    if not hasattr(os, "sysconf"):
+        return "unknown on this system"
+    return _bytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _bytes(value: int) -> str:
+    from onnxcompress.report.units import cost
+
+    return cost("bytes", value)
+
+
+def _cache_folder() -> Path:
+    """Where caches would lie; the folder is made when something is first cached."""
+    given = os.environ.get("ONNXCOMPRESS_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnxcompress"
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def command() -> Any:
+    """The command, ready to be run."""
+    return build(doctor, name="doctor")

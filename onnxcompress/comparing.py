@@ -1,0 +1,59 @@
+"""Two models side by side: costs, how far their outputs are apart, and how long they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from onnxcompress import model_io, verify
+from onnxcompress.api import DataOptions
+from onnxcompress.cost import costs
+from onnxcompress.data import open_data
+from onnxcompress.environment import environment
+from onnxcompress.passes.base import Progress, silent
+from onnxcompress.report import Report
+from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.shapes import infer
+
+
+def compare(
+    first: Any,
+    second: Any,
+    *,
+    data: Any = None,
+    metric: Callable[..., float] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    runtime: RuntimeOptions | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Measure `second` against `first`.
+
+    Args:
+        first: The reference: a path, an onnx.ModelProto or an onnx_ir.Model.
+        second: The model to be judged.
+        data: `DataOptions`, or anything that `onnxcompress.data.open_data` takes; all samples count.
+        metric: ``f(outputs, labels) -> float``, higher is better.
+        shapes: Sizes of dynamic inputs, by input name.
+        runtime: Providers, threads, custom operators.
+        progress: Told how far the comparison is.
+
+    Returns:
+        A report without passes: costs before (`first`) and after (`second`), and quality where data was given.
+
+    Raises:
+        CompressError: A subclass, by cause.
+    """
+    options = runtime or RuntimeOptions()
+    models = model_io.load(first), model_io.load(second)
+    tables = [costs(model, infer(model, shapes=shapes, runtime=options)).summary() for model in models]
+    report = Report(before=tables[0], after=tables[1], environment=environment(options))
+    report.fingerprints = {"input": model_io.fingerprint(models[0]), "output": model_io.fingerprint(models[1])}
+    samples = data.open(models[0])[0] if isinstance(data, DataOptions) else data
+    if samples is None:
+        report.notes.append("outputs NOT compared: give --data")
+        return report
+    source = open_data(samples, models[0])
+    found = verify.compare(*models, source, options=options, metric=metric, progress=progress)
+    report.quality = found.to_dict()
+    report.notes += [finding.message for finding in found.findings]
+    return report

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from builders.reports import costs, full_report
+
+from onnxcompress.report import Finding, PassRecord
+from onnxcompress.report.records import Severity
+from onnxcompress.report.summary import cost_rows, group_findings, latency_rows, pass_line, quality_rows
+
+
+def test_cost_rows_tell_better_from_worse() -> None:
+    rows = {row.label: row for row in cost_rows(costs(100, 100, 100, 5), costs(50, 100, 120, 9))}
+    assert (rows["parameters"].better, rows["multiply-adds"].better, rows["bytes"].better) == (True, None, False)
+    assert rows["nodes"].better is None  # more nodes are no loss: Q/DQ nodes are fused away
+    assert rows["parameters"].fraction == 0.5
+
+
+def test_cost_rows_leave_out_what_was_not_measured() -> None:
+    assert [row.label for row in cost_rows({"bytes": 10}, {"bytes": 5, "macs": 3})] == ["bytes"]
+
+
+def test_quality_rows_pair_accuracy_with_its_interval() -> None:
+    rows = quality_rows(full_report().quality)
+    assert [(row.label, row.change) for row in rows[:2]] == [
+        ("accuracy", "-0.29 pt"),
+        ("95 % interval of the change", "-0.61 pt to +0.03 pt"),
+    ]
+    assert rows[0].better is False
+    assert rows[-1].after == "27.7 dB"
+
+
+def test_the_interval_of_a_users_metric_is_not_in_points() -> None:
+    rows = quality_rows({"metric_before": 1.5, "metric_after": 1.25, "interval": [-0.4, -0.1]})
+    assert [row.change for row in rows] == ["-0.25", "-0.4 to -0.1"]
+
+
+def test_latency_within_the_noise_is_called_noise() -> None:
+    run = {"before_ms": 10.0, "after_ms": 9.6, "aa_spread": 0.01, "batch": 1}
+    assert latency_rows(run)[0].change == "-4.0 % (noise)"
+    assert latency_rows(run)[0].better is None
+    noisy = {"before_ms": 10.0, "after_ms": 8.0, "aa_spread": 0.3}
+    assert latency_rows(noisy)[0].better is None
+    assert latency_rows({"runs": [run, {"before_ms": 10.0, "after_ms": 5.0}]})[1].better is True
+    assert latency_rows({}) == []
+
+
+def test_pass_line_covers_all_three_outcomes() -> None:
+    one = costs(1, 1, 1, 1)
+    assert pass_line(PassRecord("p", {}, False, 0.0, one, one)) == "left the model as it was"
+    assert pass_line(PassRecord("p", {}, True, 0.0, one, one)) == "values changed, costs did not"
+    assert pass_line(PassRecord("p", {}, True, 0.0, one, costs(1, 1, 1, 3))) == "nodes 1 -> 3"
+
+
+def test_findings_are_grouped_by_code_with_warnings_first() -> None:
+    many = [Finding("A", "a", f"n{i}") for i in range(3)]
+    groups = group_findings([*many, Finding("B", "b", "m", Severity.WARNING)])
+    assert [(g.code, g.count, g.nodes) for g in groups] == [("B", 1, ("m",)), ("A", 3, ("n0", "n1", "n2"))]
