@@ -134,8 +134,8 @@ class PassManager:
 
     def _run(self, ctx: Context, metric: Callable[..., float] | None, *, has_teacher: bool) -> Result:
         gate = verify.Gate(max_drop=self.max_drop, min_sqnr=self.min_sqnr)
-        gate.check_resolution(ctx.held_out)
         self._check_needs(ctx)
+        gate.check_resolution(ctx.held_out, ctx.original, metric=metric is not None)
         report = Report(recipe=[p.spec() for p in self.passes], environment=environment(ctx.runtime))
         report.before = _costs(ctx.original, ctx)
         report.fingerprints["input"] = model_io.fingerprint(ctx.original)
@@ -152,7 +152,8 @@ class PassManager:
     def _transaction(self, group: tuple[Pass, ...], model: ir.Model, ctx: Context, report: Report) -> ir.Model:
         working = graph.clone(model)
         records = [self._one(p, working, ctx) for p in group]
-        checks = self._verify(group, model, working, ctx) if any(r.changed for r in records) else {}
+        changed = any(record.changed for record in records)
+        checks = self._verify(group, model, working, ctx, records[-1]) if changed else {}
         for record in records:
             record.checks.update(checks)
             report.passes.append(record)
@@ -167,23 +168,25 @@ class PassManager:
         print_before = model_io.fingerprint(model)
         try:
             findings = list(pass_.run(model, ctx))
+            changed = model_io.fingerprint(model) != print_before
+            if changed:
+                ctx.analyses.drop()
+            after = _costs(model, ctx) if changed else before
         except CompressError as error:
-            error.add_note(f"raised by the pass {pass_.name}")
+            error.add_note(f"raised by the pass {pass_.name}; its edits were rolled back")
             raise
-        changed = model_io.fingerprint(model) != print_before
         if changed and pass_.effect is Effect.ANALYSIS:
             raise InternalError(f"the analysis pass {pass_.name} changed the model", hint="Mend that pass.")
-        if changed:
-            ctx.analyses.drop()
         ctx.progress(pass_.name, 1, 1)
-        after = _costs(model, ctx) if changed else before
         seconds = time.perf_counter() - start
         return PassRecord(pass_.name, pass_.spec(), changed, seconds, before, after, findings)
 
-    def _verify(self, group: tuple[Pass, ...], before: ir.Model, after: ir.Model, ctx: Context) -> dict[str, Any]:
+    def _verify(
+        self, group: tuple[Pass, ...], before: ir.Model, after: ir.Model, ctx: Context, record: PassRecord
+    ) -> dict[str, Any]:
         names = " + ".join(p.name for p in group)
         try:
-            verify.check_structure(after, ctx)
+            record.findings.extend(verify.check_structure(after, ctx))
             verify.check_interface(before, after)
             if group[0].effect is not Effect.LOSSY:
                 return dict(verify.check_exact(before, after, ctx))

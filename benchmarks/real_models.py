@@ -1,0 +1,169 @@
+"""Prune, quantize and distil every real model of the catalogue, and the whole as one recipe; write the table.
+
+    ONNXCOMPRESS_TEST_DATA=FOLDER python benchmarks/real_models.py [--out docs/results/real_models.md] [NAME ...]
+
+A run counts only where it did its work: prune removed at least 25 % of the MACs, quantize put Q/DQ on at least 80 % of
+the MACs of Conv, Gemm and MatMul by a constant, distill raised the held-out agreement with the teacher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from catalog import Entry, Samples, catalog
+
+import onnxcompress as oc
+from onnxcompress import api, model_io
+from onnxcompress.data import ArraySource
+from onnxcompress.environment import environment
+from onnxcompress.errors import CompressError
+from onnxcompress.passes.quantization.coverage import quantized_share
+from onnxcompress.runtime import latency
+from onnxcompress.runtime_options import RuntimeOptions
+
+Row = dict[str, Any]
+OPTIONS = RuntimeOptions(threads=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--steps", default="prune,quantize,distill,auto")
+    given = parser.parse_args()
+    folder = os.environ.get("ONNXCOMPRESS_TEST_DATA")
+    if not folder:
+        sys.exit("ONNXCOMPRESS_TEST_DATA names no folder of models")
+    rows: list[Row] = []
+    for name, entry in catalog(Path(folder)).items():
+        if not given.names or name in given.names:
+            rows.extend(_model(entry, given.steps.split(",")))
+    print(_table(rows))
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(_page(rows), encoding="utf-8")
+        given.out.with_suffix(".json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def _model(entry: Entry, steps: list[str]) -> list[Row]:
+    samples = entry.samples()
+    runs: dict[str, Callable[[], oc.Result]] = {
+        "prune": lambda: oc.prune(str(entry.path), ratio=0.5, **_common(entry, samples)),
+        "quantize": lambda: oc.quantize(str(entry.path), **_common(entry, samples)),
+        "quantize-trt": lambda: oc.quantize(str(entry.path), target="tensorrt", **_common(entry, samples)),
+        "distill": lambda: _distill(entry, samples),
+        "auto": lambda: api.auto(str(entry.path), **_common(entry, samples)),
+    }
+    chosen = [k for k in runs if k.split("-")[0] in steps]
+    return [_row(entry, step, runs[step], samples) for step in chosen]
+
+
+def _common(entry: Entry, samples: Samples) -> dict[str, Any]:
+    return {
+        "data": ArraySource(samples.train, samples.train_labels),
+        "eval_data": ArraySource(samples.test, samples.test_labels),
+        "metric": entry.metric if samples.test_labels is not None else None,
+        "runtime": OPTIONS,
+        "allow_unchanged": True,
+    }
+
+
+def _distill(entry: Entry, samples: Samples) -> oc.Result:
+    """Distil a student that lost 30 % of its channels and was not repaired."""
+    passes = [oc.Normalize(), oc.PruneChannels(ratio=0.3)]
+    student = oc.PassManager(passes, allow_unchanged=True).run(str(entry.path), runtime=OPTIONS).model
+    common = _common(entry, samples)
+    common["metric"] = None
+    return oc.distill(student, teacher=str(entry.path), **common)
+
+
+def _row(entry: Entry, step: str, run: Callable[[], oc.Result], samples: Samples) -> Row:
+    start = time.perf_counter()
+    row: Row = {"model": entry.name, "step": step}
+    try:
+        result = run()
+    except CompressError as error:
+        row |= {"refused": f"{error.code}: {error}"}
+        print(f"{entry.name:32} {step:13} REFUSED {error}", file=sys.stderr)
+        return row
+    row |= {"seconds": round(time.perf_counter() - start, 1), **_figures(result)}
+    row |= _latency(entry, result, samples)
+    row["coverage"] = quantized_share(result.model) if "quantize" in step or step == "auto" else None
+    row["codes"] = _codes(result)
+    print(f"{entry.name:32} {step:13} {_line(row)}", file=sys.stderr)
+    return row
+
+
+def _figures(result: oc.Result) -> Row:
+    report = result.report
+    costs = {f"{k}_{when}": getattr(report, when)[k] for k in ("params", "macs", "bytes") for when in ("before", "after")}
+    return {**costs, "quality": report.quality}
+
+
+def _latency(entry: Entry, result: oc.Result, samples: Samples) -> Row:
+    original = model_io.load(str(entry.path))
+    source = ArraySource({k: v[:16] for k, v in samples.test.items()})
+    timing = latency({"before": original, "after": result.model}, source, options=OPTIONS)
+    return {"ms_before": timing.ms["before"], "ms_after": timing.ms["after"], "spread": timing.spread}
+
+
+def _codes(result: oc.Result) -> dict[str, int]:
+    codes = [f.code for f in result.report.findings]
+    return {code: codes.count(code) for code in sorted(set(codes))}
+
+
+def _line(row: Row) -> str:
+    quality = row["quality"]
+    keep = {k: round(v, 4) for k, v in quality.items() if isinstance(v, float)}
+    macs = row["macs_after"] / max(row["macs_before"], 1)
+    size = row["bytes_before"] / max(row["bytes_after"], 1)
+    speed = row["ms_before"] / row["ms_after"]
+    return f"macs x{macs:.2f} bytes /{size:.2f} speed x{speed:.2f} share {row['coverage']} {row['seconds']}s {keep}"
+
+
+def _table(rows: list[Row]) -> str:
+    head = "| model | step | params | MACs | bytes | score before | score after | ms before | ms after | Q/DQ share | s |"
+    lines = [head, "|" + "---|" * 11]
+    for row in rows:
+        if "refused" in row:
+            lines.append(f"| {row['model']} | {row['step']} | refused: {row['refused'][:120]} |" + " |" * 8)
+            continue
+        pairs = [f"{row[f'{k}_before']:,} -> {row[f'{k}_after']:,}" for k in ("params", "macs", "bytes")]
+        was, now = _scores(row["quality"])
+        share = "" if row["coverage"] is None else f"{row['coverage']:.2f}"
+        times = f"{row['ms_before']:.2f} | {row['ms_after']:.2f}"
+        lines.append(
+            f"| {row['model']} | {row['step']} | {' | '.join(pairs)} | {was} | {now} | {times} | {share} | {row['seconds']} |"
+        )
+    return "\n".join(lines)
+
+
+def _scores(quality: Row) -> tuple[str, str]:
+    """Accuracy where there are labels, else the outputs' SQNR."""
+    if quality.get("score_before") is not None:
+        return f"{100 * quality['score_before']:.2f} %", f"{100 * quality['score_after']:.2f} %"
+    agreement = quality.get("top1_agreement")
+    sqnr = quality.get("sqnr_db")
+    text = f"SQNR {sqnr:.1f} dB" if sqnr is not None and np.isfinite(sqnr) else "equal"
+    return "", text + (f", agreement {100 * agreement:.1f} %" if agreement is not None else "")
+
+
+def _page(rows: list[Row]) -> str:
+    versions = ", ".join(f"{k} {v}" for k, v in environment(OPTIONS).items())
+    return (
+        "# Every real model through every command\n\n"
+        "Written by `python benchmarks/real_models.py --out docs/results/real_models.md`; "
+        f"one thread, seed 0; {versions}.\n\n{_table(rows)}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
