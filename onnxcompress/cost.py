@@ -19,7 +19,7 @@ import onnx_ir as ir
 from onnxcompress.errors import ModelError
 from onnxcompress.graph import attribute, clone, iter_nodes, scopes, tensor_of
 from onnxcompress.model_io import to_bytes
-from onnxcompress.runtime.payload import MAX_PROTO_BYTES
+from onnxcompress.runtime.payload import MAX_PROTO_BYTES, sizes_of
 from onnxcompress.shapes import ShapeTable, infer
 
 Sizes = tuple[int, ...] | None
@@ -108,7 +108,7 @@ def _hollow(model: ir.Model) -> ir.Model:
     for value in _constants(copy):
         tensor = value.const_value if value.is_initializer() else None
         if tensor is not None:
-            shape, name = ir.Shape(tensor.shape), tensor.name or ""
+            shape, name = ir.Shape(sizes_of(tensor)), tensor.name or ""
             value.const_value = ir.ExternalTensor("w", 0, 0, tensor.dtype, name=name, shape=shape, base_dir="")
     return copy
 
@@ -181,7 +181,7 @@ class _Counter:
             return None
         tensor = tensor_of(value)
         if tensor is not None:
-            return tuple(int(size) for size in tensor.shape)
+            return sizes_of(tensor)
         known = self._table.probe(value.name)
         if known is None and value.shape is not None and value.shape.is_static():
             return tuple(int(size) for size in value.shape if isinstance(size, int))

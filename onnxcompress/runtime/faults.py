@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-
-from onnxruntime.capi import onnxruntime_pybind11_state as state
+from importlib import import_module
+from typing import Any
 
 from onnxcompress.errors import CompressError, DataError, ModelError, ResourceError
+
+BINDING: Any = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+"""ONNX Runtime's native module, which has no type stubs."""
 
 ORT_ERRORS: tuple[type[Exception], ...] = (
     *(
         kind
-        for kind in (getattr(state, name) for name in sorted(dir(state)))
+        for kind in (getattr(BINDING, name) for name in sorted(dir(BINDING)))
         if isinstance(kind, type) and issubclass(kind, Exception)
     ),
     RuntimeError,

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from onnxcompress.errors import UsageError
 from onnxcompress.runtime.batching import batch_axis
+from onnxcompress.runtime.runnable import runnable_part
 from onnxcompress.runtime.session import Session
 from onnxcompress.runtime_options import RuntimeOptions
 
@@ -34,7 +35,7 @@ class LatencyResult:
     Attributes:
         ms: Median milliseconds of one run, by model.
         ratio: Median over the rounds of the first model's time over this model's, by model: above 1 is faster.
-        spread: Relative difference between two sessions of the first model, the larger of the two quartile ends.
+        spread: Relative difference between two sessions of the first model.
         batch: Samples in one run.
         rounds: Number of rounds.
     """
@@ -86,10 +87,10 @@ def latency(
     if not models or rounds < 3:
         hint = "Give at least one model and three rounds."
         raise UsageError("cannot measure latency", why=f"{len(models)} models, {rounds} rounds", hint=hint)
-    sessions = {name: Session(model, options) for name, model in models.items()}
+    sessions = {name: Session(runnable_part(model, options)[0], options) for name, model in models.items()}
     first = next(iter(models))
     twin = f"{first} (again)"
-    sessions[twin] = Session(models[first], options)
+    sessions[twin] = Session(runnable_part(models[first], options)[0], options)
     times = _rounds(sessions, feeds, rounds, warmup)
     spread = _spread(times[first], times.pop(twin))
     ratio = {name: _ratio(times[first], taken) for name, taken in times.items()}
@@ -115,7 +116,7 @@ def batch_for(
     """
     axes = batch_axis(model)
     current = dict(feeds)
-    session = Session(model, options)
+    session = Session(runnable_part(model, options)[0], options)
     while axes:
         taken = statistics.median(_timed(session, current) for _ in range(5)) * 1e3
         size = _batch_of(model, current)
@@ -156,10 +157,12 @@ def _ratio(first: list[float], other: list[float]) -> float:
 
 
 def _spread(first: list[float], again: list[float]) -> float:
-    """How far the medians of two equal sessions lie apart, and half the quartile range of their paired ratio over
-    the square root of the number of rounds: the larger of the two.
+    """Relative difference of two equal sessions.
+
+    The larger of the median's distance from 1 and the standard error of that median, which for normal noise is
+    ``1.253 sigma / sqrt(n)`` with sigma from the quartiles, ``(q3 - q1) / (2 * 0.6745)``.
     """
     ratios = [a / b for a, b in zip(first, again, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
-    error = (high - low) / 2 / len(ratios) ** 0.5 * 1.253 / 0.6745  # standard error of a median from its quartiles
+    error = 1.253 * (high - low) / (2 * 0.6745) / len(ratios) ** 0.5
     return max(abs(middle - 1), error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +49,13 @@ def weight_bytes(model: ir.Model) -> int:
     return sum(tensor.nbytes for tensor in initializer_tensors(model))
 
 
+def sizes_of(tensor: ir.TensorProtocol) -> tuple[int, ...]:
+    """A tensor's sizes; those of a constant are always fixed."""
+    return tuple(size for size in tensor.shape if isinstance(size, int))
+
+
 @contextlib.contextmanager
-def payload(model: ir.Model, limit: int = MAX_PROTO_BYTES) -> Iterator[Payload]:
+def payload(model: ir.Model, limit: int = MAX_PROTO_BYTES) -> Generator[Payload, None, None]:
     """The model as ONNX Runtime can read it; a temporary folder lives as long as the block.
 
     Args:

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import onnx_ir as ir
 import onnxruntime as ort
 from onnx import defs
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from onnxcompress.errors import ModelError
 from onnxcompress.graph import clone
 from onnxcompress.report import Finding, Severity
+from onnxcompress.runtime.faults import BINDING
 from onnxcompress.runtime.session import Session
 from onnxcompress.runtime_options import RuntimeOptions
 
@@ -57,7 +57,7 @@ def foreign_ops(model: ir.Model) -> set[OpId]:
     ONNX Runtime carries schemas without kernels for some TensorRT plugins in the default domain; those count too.
     """
     used = {(_domain(node), node.op_type) for node in model.graph.all_nodes()}
-    known = {(schema.domain, schema.name) for schema in state.get_all_operator_schema()}
+    known = {(schema.domain, schema.name) for schema in BINDING.get_all_operator_schema()}
     known |= {(key[0], key[1]) for key in model.functions}
     return {op for op in used if op not in known or (op[0] == "" and not defs.has(op[1]))} - {
         op for op in used if op[0] in ("", "ai.onnx.ml") and defs.has(op[1], op[0])
@@ -143,8 +143,9 @@ def _frontier(doomed: list[ir.Node], dead: set[str | None]) -> list[ir.Value]:
     for node in doomed:
         for value in (v for inner in _with_bodies(node) for v in inner.inputs if v is not None):
             maker = value.producer()
-            main = maker is not None and maker not in own and maker.graph is node.graph
-            if main and maker.op_type != "Constant" and value.name not in dead:
+            if maker is None or maker in own or maker.graph is not node.graph or maker.op_type == "Constant":
+                continue
+            if value.name not in dead:
                 found.setdefault(value.name or "", value)
     return list(found.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -83,7 +83,7 @@ class Session:
         self.output_names: list[str] = [given.name for given in self._ort.get_outputs()]
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """The named outputs (all by default) for one batch of inputs.
+        """The named outputs (all by default) for one batch of inputs; sequences come as lists (see `is_tensor`).
 
         Raises:
             DataError: Where the inputs do not fit the model's.
@@ -91,9 +91,15 @@ class Session:
         """
         names = list(outputs) if outputs is not None else self.output_names
         try:
-            return dict(zip(names, self._ort.run(names, dict(feeds)), strict=True))
+            arrays = cast("list[np.ndarray]", self._ort.run(names, dict(feeds)))
         except ORT_ERRORS as fault:
             raise run_error(fault) from fault
+        return dict(zip(names, arrays, strict=True))
+
+
+def is_tensor(value: object) -> bool:
+    """False for what ONNX Runtime gives as a list: sequences, and optional outputs without a value."""
+    return isinstance(value, np.ndarray)
 
 
 def with_taps(model: ir.Model, taps: Sequence[str]) -> ir.Model:

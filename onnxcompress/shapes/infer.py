@@ -23,6 +23,8 @@ from onnxcompress.graph import clone, scopes
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import Session, dims_of, real_inputs, runnable_part
 from onnxcompress.runtime.batching import Dim
+from onnxcompress.runtime.payload import sizes_of
+from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes.probe import batch_symbols, probe_feeds, symbol
 from onnxcompress.shapes.table import ShapeTable
@@ -97,7 +99,7 @@ def _new_table(part: ir.Model, feeds: Mapping[str, np.ndarray], notes: list[Find
             None if dims is None else tuple(d if isinstance(d, int) else symbol(value, a) for a, d in enumerate(dims))
         )
         table.learn(value.name or "", named, value.dtype)
-        if value.name in feeds:
+        if value.name is not None and value.name in feeds:
             table.observe(value.name, np.asarray(feeds[value.name]))
     return table
 
@@ -119,7 +121,7 @@ def _stripped(model: ir.Model) -> ir.Model:
 
 
 def _stub(tensor: ir.TensorProtocol) -> ir.ExternalTensor:
-    shape = ir.Shape(tensor.shape)
+    shape = ir.Shape(sizes_of(tensor))
     return ir.ExternalTensor(
         "stripped", 0, tensor.nbytes, tensor.dtype, name=tensor.name or "", shape=shape, base_dir=""
     )
@@ -277,7 +279,7 @@ def _sizes(
         chunk = list(names[start : start + TAPS_PER_RUN])
         outputs = Session(part, runtime, optimize=False, taps=chunk).run(feeds, chunk)
         for name, array in outputs.items():
-            if isinstance(array, np.ndarray):
+            if is_tensor(array):
                 found[name] = tuple(array.shape)
                 if keep:
                     table.observe(name, array)

@@ -158,7 +158,7 @@ def _concrete(
     value: ir.Value, bound: Mapping[str, int], size: int, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[int, ...]:
     dims = dims_of(value)
-    if value.name in shapes:
+    if value.name is not None and value.name in shapes:
         return tuple(shapes[value.name])
     if dims is None:
         hint = f"Give it with --shape {value.name}:1x3x224x224."

@@ -108,7 +108,7 @@ def evaluate(dim: str | None, symbols: Mapping[str, int]) -> int | None:
     try:
         if not expression.free_symbols() <= set(symbols):
             return None
-        result = expression.evaluate(dict(symbols))
+        result = expression.evaluate(symbols)
     except (ValueError, TypeError, SyntaxError, AttributeError):
         return None
-    return int(result) if result is not None else None
+    return result if isinstance(result, int) else None

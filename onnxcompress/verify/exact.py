@@ -17,6 +17,7 @@ import onnx_ir as ir
 from onnxcompress.errors import ModelError
 from onnxcompress.graph import array_of, iter_nodes, scopes
 from onnxcompress.runtime import Session, batch_axis, feeds_of, runnable_part
+from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes import probe_feeds
 from onnxcompress.verify.failure import VerifyFailure
@@ -138,10 +139,11 @@ def _steps(model: ir.Model, names: Sequence[str]) -> dict[str, float]:
     """The quantization step of those tensors that come straight out of DequantizeLinear with one scale."""
     steps: dict[str, float] = {}
     for node in model.graph:
-        if node.op_type == "DequantizeLinear" and node.outputs[0].name in names:
+        name = node.outputs[0].name if node.op_type == "DequantizeLinear" else None
+        if name is not None and name in names:
             scale = array_of(node.inputs[1])
             if scale is not None and scale.size == 1:
-                steps[node.outputs[0].name] = float(scale.reshape(-1)[0])
+                steps[name] = float(scale.reshape(-1)[0])
     return steps
 
 
@@ -156,7 +158,7 @@ class _Worst:
     def add(self, names: Sequence[str], first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> None:
         for name in names:
             one, other = first[name], second[name]
-            if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+            if not (is_tensor(one) and is_tensor(other)):
                 continue
             if one.shape != other.shape or one.dtype != other.dtype:
                 self._break(name, f"{one.dtype}{list(one.shape)} became {other.dtype}{list(other.shape)}")

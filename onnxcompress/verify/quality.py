@@ -14,6 +14,7 @@ from onnxcompress.data import DataSource
 from onnxcompress.errors import DataError, ModelError
 from onnxcompress.report import Finding
 from onnxcompress.runtime import Outputs, Session, dims_of, feeds_of, runnable_part
+from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime.source import Progress, RunFeeds
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.verify import intervals
@@ -137,7 +138,7 @@ class _Tally:
     def add(self, first: Outputs, second: Outputs) -> None:
         self.samples += len(first.indices)
         for name in self.names:
-            if not isinstance(first[name], np.ndarray):
+            if not is_tensor(first[name]):
                 continue
             try:
                 self.distances.setdefault(name, Distance()).add(first[name], second[name])
@@ -243,7 +244,7 @@ def _user_metric(
 
 def _stacked(runs: Sequence[Outputs]) -> dict[str, np.ndarray]:
     """Each output over all samples, the sample axis first."""
-    names = [name for name, array in runs[0].items() if isinstance(array, np.ndarray)]
+    names = [name for name, array in runs[0].items() if is_tensor(array)]
     return {name: _join([run[name] for run in runs], [len(run.indices) for run in runs]) for name in names}
 
 

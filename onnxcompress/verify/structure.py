@@ -15,6 +15,7 @@ from onnxcompress.errors import CompressError
 from onnxcompress.graph import clone
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import Session, foreign_ops, runnable_part
+from onnxcompress.runtime.payload import sizes_of
 from onnxcompress.verify.failure import VerifyFailure
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _light_proto(model: ir.Model) -> onnx.ModelProto:
         if tensor is None or (tensor.nbytes <= _LIGHT_BYTES and not isinstance(tensor, ir.ExternalTensor)):
             continue
         graph.initializers.pop(name)
-        value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+        value.shape, value.type = ir.Shape(sizes_of(tensor)), ir.TensorType(tensor.dtype)
         if value not in inputs:
             graph.inputs.append(value)
     return ir.to_proto(copy)
