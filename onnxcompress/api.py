@@ -41,18 +41,24 @@ class DataOptions:
         eval_spec: The same, for samples that only measure.
         settings: Keyword arguments of `onnxcompress.data.open_data` (mapping, preset, mean, std, scale, layout,
             channel_order, samples, labels).
+        eval_mapping: Replaces `settings["mapping"]` for `eval_spec`, e.g. the test arrays of the same file.
     """
 
     spec: Any = None
     eval_spec: Any = None
     settings: dict[str, Any] = field(default_factory=dict)
+    eval_mapping: dict[str, str] | None = None
 
     def open(self, model: Any) -> tuple[DataSource | None, DataSource | None]:
         """Both sources, opened against the inputs of `model`."""
         from onnxcompress.data import open_data
 
-        opened = (None if s is None else open_data(s, model, **self.settings) for s in (self.spec, self.eval_spec))
-        return next(opened), next(opened)
+        samples = None if self.spec is None else open_data(self.spec, model, **self.settings)
+        if self.eval_spec is None:
+            return samples, None
+        settings = {k: v for k, v in self.settings.items() if k != "samples"}
+        settings |= {} if self.eval_mapping is None else {"mapping": self.eval_mapping}
+        return samples, open_data(self.eval_spec, model, **settings)
 
 
 def recipe_for(
@@ -171,7 +177,7 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
         data: `DataOptions`, or anything that `onnxcompress.data.open_data` takes.
         common: Keyword arguments of `PassManager.run` (eval_data, teacher, shapes, scope, runtime, metric, executor,
             memory_bytes, progress, seed), and of `PassManager` (target, max_drop, min_sqnr, verify, allow_unchanged,
-            on_record); those given here win over the recipe's settings.
+            on_record); those given here win over the recipe's settings. ``latency=True`` also times both models.
     """
     from onnxcompress.manager import PassManager
     from onnxcompress.model_io import load
@@ -179,11 +185,19 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
     manager_keys = ("target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record")
     merged = {**recipe.settings, **{k: v for k, v in common.items() if v is not None}}
     manager = PassManager(recipe.passes, **{k: merged.pop(k) for k in manager_keys if k in merged})
+    timed = merged.pop("latency", False)
     loaded = load(model)
     if isinstance(data, DataOptions):
         data, evaluation = data.open(loaded)
         merged.setdefault("eval_data", evaluation)
-    return manager.run(loaded, data=data, **merged)
+    result = manager.run(loaded, data=data, **merged)
+    if timed:
+        from onnxcompress.comparing import measure_latency
+
+        result.report.latency = measure_latency(
+            loaded, result.model, shapes=merged.get("shapes"), runtime=merged.get("runtime")
+        )
+    return result
 
 
 def prune(model: Any, *, data: Any = None, **options: Any) -> Result:
@@ -227,7 +241,7 @@ def auto(model: Any, *, data: Any, **options: Any) -> Result:
 
 _COMMON = (
     "eval_data", "teacher", "shapes", "scope", "runtime", "metric", "executor", "memory_bytes", "progress", "seed",
-    "target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record",
+    "target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record", "latency",
 )  # fmt: skip
 
 
