@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnxcompress import model_io, verify
-from onnxcompress.api import DataOptions
 from onnxcompress.cost import costs
 from onnxcompress.data import open_data
 from onnxcompress.environment import environment
 from onnxcompress.passes.base import Progress, silent
 from onnxcompress.report import Report
+from onnxcompress.runtime import batch_for
+from onnxcompress.runtime import latency as time_models
 from onnxcompress.runtime_options import RuntimeOptions
-from onnxcompress.shapes import infer
+from onnxcompress.shapes import infer, probe_feeds
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def compare(
@@ -24,6 +28,7 @@ def compare(
     metric: Callable[..., float] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     runtime: RuntimeOptions | None = None,
+    latency: bool = False,
     progress: Progress = silent,
 ) -> Report:
     """Measure `second` against `first`.
@@ -35,6 +40,7 @@ def compare(
         metric: ``f(outputs, labels) -> float``, higher is better.
         shapes: Sizes of dynamic inputs, by input name.
         runtime: Providers, threads, custom operators.
+        latency: Also time both.
         progress: Told how far the comparison is.
 
     Returns:
@@ -43,11 +49,15 @@ def compare(
     Raises:
         CompressError: A subclass, by cause.
     """
+    from onnxcompress.api import DataOptions
+
     options = runtime or RuntimeOptions()
     models = model_io.load(first), model_io.load(second)
     tables = [costs(model, infer(model, shapes=shapes, runtime=options)).summary() for model in models]
     report = Report(before=tables[0], after=tables[1], environment=environment(options))
     report.fingerprints = {"input": model_io.fingerprint(models[0]), "output": model_io.fingerprint(models[1])}
+    if latency:
+        report.latency = measure_latency(*models, shapes=shapes, runtime=options)
     samples = data.open(models[0])[0] if isinstance(data, DataOptions) else data
     if samples is None:
         report.notes.append("outputs NOT compared: give --data")
@@ -57,3 +67,30 @@ def compare(
     report.quality = found.to_dict()
     report.notes += [finding.message for finding in found.findings]
     return report
+
+
+def measure_latency(
+    before: ir.Model,
+    after: ir.Model,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    runtime: RuntimeOptions | None = None,
+) -> dict[str, Any]:
+    """Time two models with one interface, side by side, on seeded inputs.
+
+    Args:
+        before: The reference.
+        after: The other.
+        shapes: Sizes of dynamic inputs, by input name.
+        runtime: Providers, threads, custom operators.
+
+    Returns:
+        ``{"runs": [...]}`` with one entry at batch 1, and one at the batch at which the reference takes 10 ms where its
+        batch is free: medians in milliseconds, the ratio, and the spread of an A/A run.
+    """
+    single = probe_feeds(before, shapes=shapes, batch=1, options=runtime)
+    large = batch_for(before, single, options=runtime)
+    grown = any(large[name].shape != array.shape for name, array in single.items())
+    models = {"before": before, "after": after}
+    runs = [time_models(models, feeds, options=runtime) for feeds in ([single, large] if grown else [single])]
+    return {"runs": [run.to_dict() for run in runs]}

@@ -118,6 +118,7 @@ def _run(source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, termi
         scope=flags.scope.options(),
         runtime=flags.runtime.options(),
         metric=_metric(flags.quality.metric),
+        latency=flags.quality.latency,
         progress=terminal.progress,
         on_record=lambda record: terminal.say(_line(record)),
         **flags.settings(),

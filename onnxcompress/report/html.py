@@ -37,8 +37,8 @@ def headline(report: Report) -> list[tuple[str, str]]:
         (times(report.before.get("macs", 0), report.after.get("macs", 0)), "fewer multiply-adds"),
     ]
     rows = latency_rows(report.latency)
-    if rows and rows[0].fraction:
-        found.append((f"{1 / rows[0].fraction:.2f}x", "faster"))
+    if rows and rows[-1].better is not None and rows[-1].fraction:
+        found.append((f"{1 / rows[-1].fraction:.2f}x", "as fast"))
     found += [(row.change or row.after, row.label) for row in quality_rows(report.quality)[:1]]
     return [(figure, label) for figure, label in found if figure and figure != "1.00x"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,24 +117,22 @@ def _single(value: float, kind: str) -> str:
 
 
 def latency_rows(latency: Mapping[str, Any]) -> list[Row]:
-    """Medians before and after, and what an A/A run says about the noise."""
-    rows: list[Row] = []
-    for entry in _latencies(latency):
-        before, after = entry["before_ms"], entry["after_ms"]
-        noise = max(0.05, float(entry.get("aa_spread", 0.0)))
-        certain = bool(before) and abs(after / before - 1) > noise
-        label = f"latency, batch {entry['batch']}" if "batch" in entry else "latency"
-        change = f"{units.percent(before, after)}{'' if certain else ' (noise)'}"
-        fraction = after / before if before else None
-        rows.append(
-            Row(label, f"{before:.3g} ms", f"{after:.3g} ms", change, after < before if certain else None, fraction)
-        )
-    return rows
+    """Medians before and after, one row a batch size; what an A/A run calls noise is called noise."""
+    runs = [run for run in latency.get("runs", ()) if {"before", "after"} <= set(run.get("models", ()))]
+    return [_latency_row(run) for run in runs]
 
 
-def _latencies(latency: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    entries = latency.get("runs", [latency])
-    yield from (entry for entry in entries if _numbers(entry, "before_ms", "after_ms"))
+def _latency_row(run: Mapping[str, Any]) -> Row:
+    before, after = run["models"]["before"], run["models"]["after"]
+    faster, certain = after["ratio"], after["beyond_noise"]
+    return Row(
+        f"run of batch {run['batch']}",
+        f"{before['ms']:.3g} ms",
+        f"{after['ms']:.3g} ms",
+        f"{faster:.2f}x faster" if certain and faster > 1 else f"{faster:.2f}x{'' if certain else ' (noise)'}",
+        faster > 1 if certain else None,
+        1 / faster,
+    )
 
 
 def pass_line(record: PassRecord) -> str:

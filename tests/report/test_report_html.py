@@ -72,7 +72,7 @@ def test_the_headline_names_what_changed() -> None:
     assert headline(full_report()) == [
         ("7.59x", "smaller file"),
         ("1.97x", "fewer multiply-adds"),
-        ("3.00x", "faster"),
+        ("3.00x", "as fast"),
         ("-0.29 pt", "accuracy"),
     ]
     assert headline(Report()) == []

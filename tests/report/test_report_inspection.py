@@ -27,7 +27,8 @@ g (float[N,3,8,8] x) => (float[N,5] y)
 QDQ = """
 <ir_version: 10, opset_import: ["" : 21]>
 g (float[N,4] x) => (float[N,2] y)
-<float s = {0.5}, uint8 z = {0}, int8[4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}, float ws = {0.1}, int8 wz = {0}, float[3,2] v = {1,2,3,4,5,6}>
+<float s = {0.5}, uint8 z = {0}, int8[4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}, float ws = {0.1}, int8 wz = {0},
+ float[3,2] v = {1,2,3,4,5,6}>
 {
   q = QuantizeLinear(x, s, z)
   d = DequantizeLinear(q, s, z)

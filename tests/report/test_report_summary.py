@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from builders.reports import costs, full_report
+from builders.reports import costs, full_report, timed_run
 
 from onnxcompress.report import Finding, PassRecord
 from onnxcompress.report.records import Severity
@@ -34,12 +34,10 @@ def test_the_interval_of_a_users_metric_is_not_in_points() -> None:
 
 
 def test_latency_within_the_noise_is_called_noise() -> None:
-    run = {"before_ms": 10.0, "after_ms": 9.6, "aa_spread": 0.01, "batch": 1}
-    assert latency_rows(run)[0].change == "-4.0 % (noise)"
-    assert latency_rows(run)[0].better is None
-    noisy = {"before_ms": 10.0, "after_ms": 8.0, "aa_spread": 0.3}
-    assert latency_rows(noisy)[0].better is None
-    assert latency_rows({"runs": [run, {"before_ms": 10.0, "after_ms": 5.0}]})[1].better is True
+    runs = [timed_run(1, 10.0, 9.6, beyond_noise=False), timed_run(8, 10.0, 5.0), timed_run(8, 10.0, 20.0)]
+    rows = latency_rows({"runs": runs})
+    assert [row.change for row in rows] == ["1.04x (noise)", "2.00x faster", "0.50x"]
+    assert [row.better for row in rows] == [None, True, False]
     assert latency_rows({}) == []
 
 
