@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxcompress.api import Result, distill, prune, quantize
+    from onnxcompress.api import distill, prune, quantize
     from onnxcompress.errors import CompressError
     from onnxcompress.manager import PassManager
     from onnxcompress.model_io import load, save
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxcompress.passes.quantize_weights import QuantizeWeights
     from onnxcompress.passes.reconstruct import Reconstruct
     from onnxcompress.report import Finding, Report
+    from onnxcompress.result import Result
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,7 @@ _HOMES = {
     "QuantizeWeights": "passes.quantize_weights",
     "Reconstruct": "passes.reconstruct",
     "Report": "report",
-    "Result": "api",
+    "Result": "result",
     "distill": "api",
     "load": "model_io",
     "prune": "api",

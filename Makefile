@@ -1,0 +1,54 @@
+# Everything a contributor runs. `make help` lists the targets.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# One thread a process: tests run side by side, and numbers must not depend on the machine.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint data ci bench nightly zoo samples clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "onnxcompress needs Python >= 3.11; set PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Prune, quantize and distill a real model and print what it gained and cost (3 minutes)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python samples/demo.py
+
+test: $(READY) ## The default tests: no shared data, no network (12 minutes at most)
+	$(BIN)/python -m pytest -n auto -m "not data and not ci and not nightly" $(ARGS)
+
+lint: $(READY) ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+data: $(READY) ## Tests on real models and data; needs ONNXCOMPRESS_TEST_DATA
+	$(BIN)/python -m pytest -m data $(ARGS)
+
+ci: ## What continuous integration runs: lint, types, tests, real data
+	.ci/run
+
+bench: $(READY) ## Measure the claims in docs/results (long; prints figures, asserts none)
+	$(BIN)/python -m benchmarks
+
+nightly: $(READY) ## The long tests
+	$(BIN)/python -m pytest -m nightly $(ARGS)
+
+zoo: $(READY) ## The three commands on every model of ONNXCOMPRESS_TEST_DATA, as a table
+	$(BIN)/python -m benchmarks.zoo
+
+samples: $(READY) ## Make the samples' data and train their models anew
+	$(BIN)/python samples/data/make_data.py
+	$(BIN)/python samples/models/make_mlp.py
+	$(BIN)/python samples/models/make_cnn.py
+
+clean: ## Remove caches and outputs, not the environment
+	rm -rf out build dist htmlcov .coverage .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -exec rm -rf {} +
