@@ -11,28 +11,24 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import shape_inference
 
-from onnxcompress.errors import CompressError, ModelError
 from onnxcompress.graph import clone, scopes
-from onnxcompress.report import Finding, Severity
-from onnxcompress.runtime import Session, dims_of, real_inputs, runnable_part
+from onnxcompress.report import Finding
+from onnxcompress.runtime import dims_of, real_inputs, runnable_part
 from onnxcompress.runtime.batching import Dim
 from onnxcompress.runtime.payload import sizes_of
-from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.shapes.observe import observe, observe_branches, open_names, values_of
 from onnxcompress.shapes.probe import batch_symbols, probe_feeds, symbol
 from onnxcompress.shapes.table import ShapeTable
 
 _log = logging.getLogger(__name__)
-
-TAPS_PER_RUN = 128
-"""Tensors observed in one session: bounds the memory of the observed run."""
 
 STUB_BYTES = 4096
 """Initializers above this are known by type and shape only while shapes are inferred; smaller ones may hold sizes."""
@@ -67,12 +63,13 @@ def infer(
     table = _new_table(part, feeds, notes)
     bare = _stripped(part)
     _learn(table, shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True))
-    seen = _observe(table, part, runtime, values) if values or _open(table, part) else True
-    if _open(table, part) and (symbolic or not seen):
+    seen = observe(table, part, runtime, values) if values or open_names(table, part) else True
+    if open_names(table, part) and (symbolic or not seen):
         _symbolic(table, bare)
     for value in part.graph.outputs:
         table.learn(value.name or "", dims_of(value), value.dtype)
     _bodies(table, part, bare)
+    observe_branches(table, part, runtime)
     return table
 
 
@@ -132,7 +129,7 @@ def _learn(table: ShapeTable, proto: onnx.ModelProto) -> None:
     inputs = set(table.symbols)
     found: dict[str, set[tuple[Dim, ...] | None]] = {}
     for scope in scopes(ir.from_proto(proto)):
-        for value in _values(scope):
+        for value in values_of(scope):
             dims = dims_of(value)
             known = None if dims is None else tuple(_meaningful(dim, inputs) for dim in dims)
             found.setdefault(value.name or "", set()).add(known)
@@ -140,12 +137,6 @@ def _learn(table: ShapeTable, proto: onnx.ModelProto) -> None:
                 table.learn(value.name or "", known, value.dtype)
             else:
                 table.forget(value.name or "")
-
-
-def _values(scope: ir.Graph | ir.Function) -> Iterator[ir.Value]:
-    yield from scope.initializers.values() if isinstance(scope, ir.Graph) else ()
-    for node in scope:
-        yield from node.outputs
 
 
 def _meaningful(dim: Dim, inputs: set[str]) -> Dim:
@@ -168,22 +159,10 @@ def _bodies(table: ShapeTable, part: ir.Model, bare: ir.Model) -> None:
             value.shape, value.dtype = ir.Shape(sizes), kind
     inferred = ir.from_proto(shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True))
     for graph in inferred.graph.subgraphs():
-        for value in _values(graph):
+        for value in values_of(graph):
             dims = dims_of(value)
             if dims is not None and all(isinstance(dim, int) for dim in dims):
                 table.settle(value.name or "", tuple(int(dim or 0) for dim in dims), value.dtype)
-
-
-def _open(table: ShapeTable, part: ir.Model) -> list[str]:
-    """Names in the main graph whose sizes under the probe, or whose dims, are not known."""
-    names: list[str] = []
-    for node in part.graph:
-        for value in node.outputs:
-            dims = table.dims(value.name)
-            known = table.probe(value.name) is not None and dims is not None and None not in dims
-            if value.name and not known and not isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
-                names.append(value.name)
-    return names
 
 
 def _symbolic(table: ShapeTable, bare: ir.Model) -> None:
@@ -201,102 +180,3 @@ def _symbolic(table: ShapeTable, bare: ir.Model) -> None:
         return
     if found is not None:
         _learn(table, found)
-
-
-def _observe(table: ShapeTable, part: ir.Model, runtime: RuntimeOptions | None, values: bool) -> bool:
-    """Run the probe, and a second one with other free sizes: what stays is fixed, what follows the batch is batch.
-
-    False where the model does not run.
-    """
-    names = _open(table, part)
-    if values:
-        names += [name for name in _integers(table, part) if name not in set(names)]
-    try:
-        first = _sizes(table, part, table.feeds, names, runtime, keep=True)
-    except ModelError as fault:
-        message = f"the model did not run under the probe ({fault.why}); shapes come from inference alone"
-        table.notes.append(Finding("SHAPES-NOT-OBSERVED", message, severity=Severity.WARNING))
-        return False
-    open_names = [name for name in _open(table, part) if name in first]
-    if not table.symbols:
-        second, whole = first, True
-    else:
-        second, whole = _second(table, part, open_names, runtime)
-    for name in open_names:
-        dims = _compared(table, first[name], second.get(name), whole)
-        table.learn(name, dims)
-    return True
-
-
-def _integers(table: ShapeTable, part: ir.Model) -> list[str]:
-    small = [v.name for node in part.graph for v in node.outputs if v.name and _small_integer(table, v.name)]
-    return [name for name in small if name]
-
-
-def _small_integer(table: ShapeTable, name: str) -> bool:
-    kind, probe = table.dtype(name), table.probe(name)
-    return kind is not None and kind.is_integer() and (probe is None or int(np.prod(probe)) <= 64)
-
-
-def _second(
-    table: ShapeTable, part: ir.Model, names: list[str], runtime: RuntimeOptions | None
-) -> tuple[dict[str, tuple[int, ...]], bool]:
-    """Sizes under a second probe, and whether every free symbol changed in it."""
-    batch = {name: size + 1 for name, size in table.symbols.items() if name in table.batch_names}
-    others = {name: size * 2 for name, size in table.symbols.items() if name not in table.batch_names}
-    for change in ({**batch, **others}, batch):
-        try:
-            return _sizes(table, part, _resized(table, part, change), names, runtime), len(change) == len(table.symbols)
-        except CompressError as fault:
-            _log.debug("the second probe failed: %s", fault)
-    return {}, False
-
-
-def _resized(table: ShapeTable, part: ir.Model, change: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The probe with other sizes; values are repeated, so that they stay in range."""
-    feeds: dict[str, np.ndarray] = {}
-    for value in real_inputs(part):
-        array = np.asarray(table.feeds[value.name or ""])
-        free = dims_of(value) is not None
-        keys = [symbol(value, axis) if free else None for axis in range(array.ndim)]
-        shape = tuple(change.get(key or "", size) for key, size in zip(keys, array.shape, strict=True))
-        feeds[value.name or ""] = np.resize(array, shape)
-    return feeds
-
-
-def _sizes(
-    table: ShapeTable,
-    part: ir.Model,
-    feeds: Mapping[str, np.ndarray],
-    names: Sequence[str],
-    runtime: RuntimeOptions | None,
-    *,
-    keep: bool = False,
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of the named tensors in one run of `feeds`, a few at a time; kept in the table where `keep` says so."""
-    found: dict[str, tuple[int, ...]] = {}
-    for start in range(0, len(names), TAPS_PER_RUN):
-        chunk = list(names[start : start + TAPS_PER_RUN])
-        outputs = Session(part, runtime, optimize=False, taps=chunk).run(feeds, chunk)
-        for name, array in outputs.items():
-            if is_tensor(array):
-                found[name] = tuple(array.shape)
-                if keep:
-                    table.observe(name, array)
-    return found
-
-
-def _compared(
-    table: ShapeTable, first: tuple[int, ...], second: tuple[int, ...] | None, whole: bool
-) -> tuple[Dim, ...]:
-    if second is None or len(second) != len(first):
-        return (None,) * len(first)
-    name = table.batch_names[0] if len(table.batch_names) == 1 else None
-    grown = table.batch + 1
-    return tuple(
-        _dim(a, b, name if (a, b) == (table.batch, grown) else None, whole) for a, b in zip(first, second, strict=True)
-    )
-
-
-def _dim(first: int, second: int, batch: str | None, whole: bool) -> Dim:
-    return first if first == second and whole else batch

@@ -3,27 +3,22 @@
 MACs are counted for one sample, for the linear operators (convolutions, matrix products, recurrences, attention) and
 their quantized forms; elementwise work is not counted. An If counts its costlier branch, a Loop body one trip, a Scan
 body its length, a function body every call.
-
-Formulas: Conv ``out * C_in/g * prod(k)``; ConvTranspose ``in * C_out/g * prod(k)``; Gemm and MatMul ``out * K``;
-recurrences ``directions * T * B * gates * H * (I + H)`` with 1, 3 or 4 gates; attention ``2 * B * heads * S * T * d``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
 
+from onnxcompress.cost.rules import RULES, Rule, Sizes
 from onnxcompress.errors import ModelError
 from onnxcompress.graph import attribute, clone, iter_nodes, scopes, tensor_of
 from onnxcompress.model_io import to_bytes
 from onnxcompress.runtime.payload import MAX_PROTO_BYTES, sizes_of
 from onnxcompress.shapes import ShapeTable, infer
-
-Sizes = tuple[int, ...] | None
-Rule = Callable[[ir.Node, list[Sizes], list[Sizes]], int | None]
 
 
 @dataclass(frozen=True)
@@ -60,9 +55,10 @@ def costs(model: ir.Model, shapes: ShapeTable | None = None) -> Costs:
         shapes: What `infer` found; computed where absent. Where no input can be made for the model, MACs are those of
             the nodes whose sizes follow from the graph alone.
     """
-    table = shapes if shapes is not None else _infer(model)
-    counter = _Counter(model, table)
-    macs = counter.scope(model.graph)
+    flat = _inlined(model)
+    table = shapes if shapes is not None and flat is model else _infer(flat, shapes)
+    counter = _Counter(table)
+    macs = counter.scope(flat.graph)
     nodes = sum(node.op_type != "Constant" for node in iter_nodes(model))
     unknown = tuple(counter.unknown)
     return Costs(parameters(model), macs, size_bytes(model), nodes, counter.by_node, unknown)
@@ -95,9 +91,18 @@ def size_bytes(model: ir.Model) -> int:
     return len(to_bytes(_hollow(model))) + inside + outside
 
 
-def _infer(model: ir.Model) -> ShapeTable:
+def _inlined(model: ir.Model) -> ir.Model:
+    """The model itself, or a copy in which every call of a function is replaced by its body."""
+    if not model.functions:
+        return model
+    copy = clone(model)
+    InlinePass()(copy)
+    return copy
+
+
+def _infer(model: ir.Model, known: ShapeTable | None) -> ShapeTable:
     try:
-        return infer(model)
+        return infer(model, feeds=known.feeds if known is not None and known.feeds else None)
     except ModelError:
         return ShapeTable()
 
@@ -139,23 +144,21 @@ def _holds_weights(kind: ir.DataType) -> bool:
 class _Counter:
     """Walks the scopes of one model and adds up."""
 
-    def __init__(self, model: ir.Model, table: ShapeTable) -> None:
-        self._model, self._table = model, table
+    def __init__(self, table: ShapeTable) -> None:
+        self._table = table
         self.by_node: dict[str, int] = {}
         self.unknown: list[str] = []
 
-    def scope(self, scope: ir.Graph | ir.Function) -> int:
+    def scope(self, scope: ir.Graph) -> int:
+        """MACs of one graph."""
         return sum(self._node(node) for node in scope)
 
     def _node(self, node: ir.Node) -> int:
-        function = self._model.functions.get(node.op_identifier())
-        if function is not None:
-            return self.scope(function)
         bodies = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
         if bodies:
             inner = [self.scope(body) for body in bodies]
             return max(inner) if node.op_type == "If" else self._trips(node) * sum(inner)
-        rule = _RULES.get(node.op_type)
+        rule = RULES.get(node.op_type)
         return 0 if rule is None else self._linear(node, rule)
 
     def _linear(self, node: ir.Node, rule: Rule) -> int:
@@ -194,122 +197,3 @@ class _Counter:
         axes = attribute(node, "scan_input_axes", [0] * scanned)
         sizes = self._sizes(node.inputs[-scanned])
         return sizes[axes[0]] if sizes else 1
-
-
-def _convolution(weight: int) -> Rule:
-    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-        kernel, out = inputs[weight], outputs[0]
-        if kernel is None or out is None:
-            return None
-        return math.prod(out) * math.prod(kernel[1:])
-
-    return rule
-
-
-def _transposed(data: int, weight: int) -> Rule:
-    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-        kernel, given = inputs[weight], inputs[data]
-        if kernel is None or given is None:
-            return None
-        return math.prod(given) * math.prod(kernel[1:])
-
-    return rule
-
-
-def _product(left: int, transpose: str = "") -> Rule:
-    """A matrix product: every output element sums over the left operand's inner axis."""
-
-    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-        first, out = inputs[left], outputs[0]
-        if first is None or out is None:
-            return None
-        turned = bool(transpose and attribute(node, transpose, 0))
-        inner = first[-2] if turned else first[-1]
-        return math.prod(out) * inner
-
-    return rule
-
-
-def _recurrent(gates: int) -> Rule:
-    def rule(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-        data, weights, recurrence = inputs[0], inputs[1], inputs[2]
-        if data is None or recurrence is None or weights is None:
-            return None
-        directions, hidden, width = recurrence[0], recurrence[-1], data[-1]
-        if node.op_type == "DynamicQuantizeLSTM":  # its weights are stored transposed
-            hidden = recurrence[1]
-        return directions * data[0] * data[1] * gates * hidden * (width + hidden)
-
-    return rule
-
-
-def _einsum(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-    """The product of all index sizes, times one less than the number of operands."""
-    terms = str(attribute(node, "equation", "")).replace(" ", "").split("->")[0].split(",")
-    sizes: dict[str, int] = {}
-    spread = 1
-    for term, known in zip(terms, inputs, strict=True):
-        if known is None:
-            return None
-        head, dots, tail = term.partition("...")
-        free = len(known) - len(head) - len(tail) if dots else 0
-        spread = max(spread, math.prod(known[len(head) : len(head) + free]))
-        sizes.update(zip(head + tail, known[: len(head)] + known[len(head) + free :], strict=True))
-    return math.prod(sizes.values()) * spread * max(0, len(terms) - 1)
-
-
-def _attention(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-    """Scores and their weighted sum, for separate query, key and value; 3-D or 4-D (batch, heads, length, size).
-
-    The operator called Attention in com.microsoft is another one: it projects first.
-    """
-    if node.op_type == "Attention" and node.domain == "com.microsoft":
-        return _fused_attention(node, inputs, outputs)
-    query, key = inputs[0], inputs[1]
-    if query is None or key is None:
-        return None
-    past = inputs[3] if node.op_type == "GroupQueryAttention" and len(inputs) > 3 else None
-    length = key[-2] + (past[-2] if past is not None else 0)
-    return 2 * math.prod(query) * length
-
-
-def _fused_attention(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-    """com.microsoft Attention: one projection to query, key and value, then scores and their weighted sum."""
-    data, weights = inputs[0], inputs[1]
-    if data is None or weights is None:
-        return None
-    return math.prod(data) * weights[-1] + 2 * data[0] * data[1] * data[1] * (weights[-1] // 3)
-
-
-def _blocked(node: ir.Node, inputs: list[Sizes], outputs: list[Sizes]) -> int | None:
-    out = outputs[0]
-    return None if out is None else math.prod(out) * int(attribute(node, "K", 0))
-
-
-_RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("Conv", "ConvInteger", "FusedConv", "NhwcFusedConv"), _convolution(1)),
-    "DeformConv": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvTranspose": _transposed(0, 1),
-    "QLinearConvTranspose": _transposed(0, 3),
-    "Gemm": _product(0, "transA"),
-    "FusedGemm": _product(0, "transA"),
-    "QGemm": _product(0, "transA"),
-    "MatMul": _product(0),
-    "FusedMatMul": _product(0, "transA"),
-    "MatMulInteger": _product(0),
-    "MatMulIntegerToFloat": _product(0),
-    "DynamicQuantizeMatMul": _product(0),
-    "QLinearMatMul": _product(0),
-    "MatMulNBits": _blocked,
-    "MatMulBnb4": _blocked,
-    "LSTM": _recurrent(4),
-    "DynamicQuantizeLSTM": _recurrent(4),
-    "GRU": _recurrent(3),
-    "RNN": _recurrent(1),
-    "Einsum": _einsum,
-    "MultiHeadAttention": _attention,
-    "GroupQueryAttention": _attention,
-    "Attention": _attention,
-    "QAttention": _fused_attention,
-}
