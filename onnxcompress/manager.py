@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxcompress import graph, model_io, verify
 from onnxcompress.cost import costs
-from onnxcompress.data import DataSource, open_data
+from onnxcompress.data import DataSource, open_data, remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
 from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
@@ -138,6 +138,7 @@ class PassManager:
         gate.check_resolution(ctx.held_out, ctx.original, metric=metric is not None)
         report = Report(recipe=[p.spec() for p in self.passes], environment=environment(ctx.runtime))
         report.before = _costs(ctx.original, ctx)
+        report.notes += remarks(ctx.data, ctx.held_out, model=ctx.original)
         report.fingerprints["input"] = model_io.fingerprint(ctx.original)
         report.teacher = model_io.fingerprint(ctx.teacher) if has_teacher else ""
         current = ctx.original

@@ -1,7 +1,7 @@
 """Samples for calibration, reconstruction, training and measuring: opened lazily, fitted to the model, checked."""
 
 from onnxcompress.data.binding import parse_mapping
-from onnxcompress.data.checks import check_data
+from onnxcompress.data.checks import check_data, remarks
 from onnxcompress.data.inputs import InputSpec, input_specs
 from onnxcompress.data.opening import open_data
 from onnxcompress.data.preprocess import PRESETS
@@ -19,4 +19,5 @@ __all__ = [
     "load_metric",
     "open_data",
     "parse_mapping",
+    "remarks",
 ]

@@ -62,6 +62,16 @@ def check_data(source: DataSource, model: ir.Model) -> list[Finding]:
     return [finding for name, seen in ranges.items() for finding in _judge(name, seen, specs[name], len(source))]
 
 
+def remarks(*sources: DataSource | None, model: ir.Model) -> list[str]:
+    """What `check_data` says about each source that is there, as sentences for a report.
+
+    Raises:
+        DataError: As `check_data`.
+    """
+    findings = (finding for source in sources if source is not None for finding in check_data(source, model))
+    return list(dict.fromkeys(finding.message for finding in findings))
+
+
 def _stream(source: DataSource) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     first = source.read(np.arange(1))
     size = max(1, _CHUNK_BYTES // max(1, sum(array.nbytes for array in first.values())))

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 from builders.data_models import model_taking
 
-from onnxcompress.data import ArraySource, check_data, checks, open_data
+from onnxcompress.data import ArraySource, check_data, checks, open_data, remarks
 from onnxcompress.errors import DataError
 from onnxcompress.report.records import Severity
 
@@ -40,6 +40,13 @@ def test_raw_pixels_and_constants_are_remarked_on():
     assert [f.code for f in findings] == ["DATA-RAW-PIXELS"]
     assert findings[0].severity is Severity.WARNING and "--scale 1/255" in findings[0].message
     assert codes(np.ones((20, 3, 4), np.float32)) == ["DATA-CONSTANT"]
+
+
+def test_remarks_are_sentences_without_repeats():
+    raw = ArraySource({"x": np.rint(np.abs(GOOD) * 40) + 70})
+    sentences = remarks(raw, None, raw, model=model_taking(MODEL))
+    assert len(sentences) == 1
+    assert "raw pixels" in sentences[0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The committed models and data of samples/ are what their pages say: small, accurate, made by the script beside them."""
+"""The committed models and data of samples/ are what their pages say: small, accurate, made by their scripts."""
 
 from __future__ import annotations
 
