@@ -114,7 +114,7 @@ def _fixed(sides: tuple[int | str | None, ...], spec: InputSpec) -> tuple[int, i
         raise UsageError(
             "the model does not fix the size of its pictures",
             where=f"input {spec}",
-            hint=f"Give one: --shape {spec.name}:1x3x224x224.",
+            hint="Give one: --size 224x224.",
             code="USAGE-IMAGE-SIZE",
         )
     return height, width

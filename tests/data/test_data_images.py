@@ -110,7 +110,7 @@ def test_models_that_do_not_take_pictures(red):
     cases = {
         "float[N,30] x": "batch, channels, height and width",
         "float[N,7,8,8] x": "takes 7 channels",
-        "float[N,3,H,W] x": "--shape x:1x3x224x224",
+        "float[N,3,H,W] x": "--size 224x224",
     }
     for taken, words in cases.items():
         with pytest.raises((DataError, UsageError)) as caught:
