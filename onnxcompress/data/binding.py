@@ -162,24 +162,24 @@ def constant(text: str, spec: InputSpec, length: int) -> Bound:
     return Bound(ConstantColumn(np.full(shape, float(text)).astype(spec.dtype), length), Plan(), spec)
 
 
-def bind_labels(table: Table, wanted: str | None, main_key: str, used: set[str], length: int) -> Column | None:
-    """The labels' column: the key `wanted`, else the one that goes with the key of the first input.
+def bind_labels(table: Table, wanted: str | Stored | None, main_key: str, used: set[str], length: int) -> Column | None:
+    """The labels' column: the key or array `wanted`, else the one that goes with the key of the first input.
 
     Raises:
         DataError: Where the wanted key has another number of samples.
     """
-    found = [wanted] if wanted else [k for k in label_keys(main_key) if k in table and k not in used]
-    for key in found:
-        column = _label_column(table[key])
+    keys = [wanted] if isinstance(wanted, str) else [k for k in label_keys(main_key) if k in table and k not in used]
+    for entry in [wanted] if isinstance(wanted, Stored) else [table[key] for key in keys]:
+        column = _label_column(entry)
         if column is not None and column.length == length:
             return column
     if wanted is None:
         return None
     raise DataError(
         "the labels do not fit the samples",
-        where=f"key {wanted!r}",
-        why=f"it does not have one label for each of the {length} samples",
-        hint="Choose the right array with --map labels=KEY.",
+        where=f"key {wanted!r}" if isinstance(wanted, str) else "",
+        why=f"the array does not have one label for each of the {length} samples",
+        hint="Choose the right array with --labels KEY.",
         code="DATA-LENGTH",
     )
 

@@ -26,7 +26,7 @@ _LOCAL_HEADER = 30
 _Order: TypeAlias = Literal["C", "F"]
 
 
-def read_npy(path: Path) -> Table:
+def read_npy(path: Path) -> dict[str, Stored]:
     """The array of a .npy file as a table with one unnamed entry.
 
     Raises:

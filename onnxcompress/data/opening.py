@@ -12,10 +12,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.data.binding import Bound, bind, bind_labels, constant, count_samples, resolve_keys
-from onnxcompress.data.columns import ArrayColumn, Column
+from onnxcompress.data.columns import Column
 from onnxcompress.data.fit import Plan, channel_axis
 from onnxcompress.data.fitted import Feed, FittedSource
-from onnxcompress.data.folder import list_files, read_array_folder
+from onnxcompress.data.folder import CLASS_KEY, list_files, read_array_folder
 from onnxcompress.data.images import image_column
 from onnxcompress.data.inputs import InputSpec, input_specs
 from onnxcompress.data.iterables import read_iterable, read_mapping, to_numpy
@@ -23,7 +23,7 @@ from onnxcompress.data.npz import read_npy, read_npz
 from onnxcompress.data.preprocess import Preprocess, make_preprocess
 from onnxcompress.data.scripts import call_script, is_script
 from onnxcompress.data.source import DataSource
-from onnxcompress.data.stored import Table, looks_like_labels
+from onnxcompress.data.stored import Stored, Table, looks_like_labels, of_array
 from onnxcompress.data.tensors import read_safetensors
 from onnxcompress.errors import DataError, UsageError
 
@@ -33,7 +33,7 @@ Numbers = float | Sequence[float]
 @dataclass(frozen=True)
 class _Options:
     mapping: Mapping[str, str]
-    labels: str | None
+    labels: str | Stored | None
     preprocess: Preprocess
     layout: str
     resize: str
@@ -45,7 +45,7 @@ def open_data(
     model: ir.Model,
     *,
     mapping: Mapping[str, str] | None = None,
-    labels: str | None = None,
+    labels: str | np.ndarray | None = None,
     preset: str | None = None,
     mean: Numbers | None = None,
     std: Numbers | None = None,
@@ -68,7 +68,8 @@ def open_data(
         model: Its inputs say which names, sizes and types are needed.
         mapping: Key of the data by input name, where they differ; a number instead of a key feeds that constant;
             ``labels`` names the labels.
-        labels: Key of the labels; by default the one that goes with the samples (``y_train`` with ``x_train``).
+        labels: Key of the labels, a .npy file of their own, or an array; by default the key that goes with the samples
+            (``y_train`` with ``x_train``).
         preset: A name out of `PRESETS`; the options below override parts of it.
         mean: Subtracted after scaling, one number or one a channel.
         std: Divisor after that.
@@ -91,7 +92,7 @@ def open_data(
     if "labels" in named and "labels" not in [s.name for s in specs]:
         labels = named.pop("labels")
     preprocess = make_preprocess(preset, mean=mean, std=std, scale=scale, channel_order=channel_order)
-    options = _Options(named, labels, preprocess, layout, resize, size)
+    options = _Options(named, _label_array(labels), preprocess, layout, resize, size)
     if not specs:
         raise DataError("the model takes no data", why="it has no inputs", hint="Drop --data.", code="DATA-NO-INPUTS")
     return _choose(_open(spec, specs, options), samples, seed)
@@ -161,7 +162,8 @@ def _open_folder(folder: Path, specs: list[InputSpec], options: _Options) -> Dat
             code="DATA-MISSING-INPUT",
         )
     column = image_column(files, specs[0], layout=options.layout, resize=options.resize, size=options.size)
-    labels = None if classes is None else ArrayColumn(classes.shape, classes.dtype, lambda: classes)
+    table: Table = {} if classes is None else {CLASS_KEY: of_array(classes)}
+    labels = bind_labels(table, _known(options.labels, table), "", set(), column.length)
     return FittedSource([_feed(specs[0], Bound(column, Plan(), specs[0]), specs[0], options)], labels)
 
 
@@ -184,11 +186,17 @@ def _assemble(table: Table, specs: list[InputSpec], options: _Options, where: st
     return FittedSource(feeds, bind_labels(table, _known(options.labels, table), main, set(keys.values()), total))
 
 
-def _known(labels: str | None, table: Table) -> str | None:
-    if labels is not None and labels not in table:
+def _label_array(labels: str | np.ndarray | None) -> str | Stored | None:
+    if isinstance(labels, str) and labels.endswith(".npy") and Path(labels).is_file():
+        return next(iter(read_npy(Path(labels).absolute()).values()))
+    return of_array(to_numpy(labels)) if labels is not None and not isinstance(labels, str) else labels
+
+
+def _known(labels: str | Stored | None, table: Table) -> str | Stored | None:
+    if isinstance(labels, str) and labels not in table:
         raise UsageError(
-            f"--map labels={labels}: the data has no key {labels!r}",
-            hint=f"Its keys are: {', '.join(filter(None, table)) or '(none)'}.",
+            f"--labels {labels}: the data has no key {labels!r}",
+            hint=f"Its keys are: {', '.join(filter(None, table)) or '(none)'}; or give a .npy file.",
             code="USAGE-MAP",
         )
     return labels

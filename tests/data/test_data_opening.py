@@ -63,6 +63,16 @@ def test_labels_by_name_by_map_and_of_another_length(tmp_path):
         open_data(path, model, labels="z")
 
 
+def test_labels_of_their_own(tmp_path):
+    np.save(tmp_path / "x.npy", numbers(5, 2))
+    np.save(tmp_path / "y.npy", np.arange(5) + 3)
+    model = model_taking("float[N,2] x")
+    for labels in (str(tmp_path / "y.npy"), np.arange(5) + 3):
+        np.testing.assert_array_equal(open_data(tmp_path / "x.npy", model, labels=labels).labels([4]), [7])
+    with pytest.raises(DataError, match="one label for each of the 5 samples"):
+        open_data(tmp_path / "x.npy", model, labels=np.arange(4))
+
+
 def test_a_state_is_never_made_up():
     model = model_taking("float[N,4] x", "float[1,N,8] h")
     with pytest.raises(DataError) as caught:
