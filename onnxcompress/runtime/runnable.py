@@ -112,17 +112,13 @@ def _doomed(part: ir.Model, lacking: set[OpId]) -> tuple[set[str | None], list[i
     dead: set[str | None] = set()
     doomed: list[ir.Node] = []
     findings: list[Finding] = []
-    ordered = clone(part)
-    ordered.graph.sort()
-    by_outputs = {tuple(v.name for v in node.outputs): node for node in part.graph}
-    for node in ordered.graph:
+    for node in part.graph:  # in topological order, as ONNX asks
         lacks = [inner for inner in _with_bodies(node) if (_domain(inner), inner.op_type) in lacking]
         if lacks:
             findings.append(_finding(lacks[0]))
         if lacks or any(value.name in dead for inner in _with_bodies(node) for value in inner.inputs if value):
-            names = tuple(value.name for value in node.outputs)
-            dead.update(names)
-            doomed.append(by_outputs[names])
+            dead.update(value.name for value in node.outputs)
+            doomed.append(node)
     return dead, doomed, findings
 
 
