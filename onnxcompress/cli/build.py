@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onnxcompress.cli.console import stdout_for_results
+from onnxcompress.cli.console import interruptible, stdout_for_results
 from onnxcompress.cli.options import Group
 from onnxcompress.registry import OptionInfo, describe
 
@@ -50,7 +50,7 @@ def _callback(body: Callable[..., None], passes: Sequence[str]) -> Callable[...,
     parameters += shared
 
     def callback(**values: Any) -> None:
-        with stdout_for_results():
+        with stdout_for_results(), interruptible():
             body(**{key: _collect(hint, key, values) for key, hint in hints.items()})
 
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # a function takes attributes
@@ -119,9 +119,9 @@ def _pass_parameter(info: OptionInfo, panel: str) -> inspect.Parameter:
     kind: Any = bool | None if _is_switch(info) else (list[str] if many else str | None)
     option = typer.Option(
         "/".join(_declarations(info)),
-        help=_escape(info.help),
+        help=_escape(info.help + _shown(info.default)),
         metavar="" if _is_switch(info) else _metavar(info),
-        show_default=_shown(info.default),
+        show_default=False,
         rich_help_panel=panel,
         autocompletion=_completion("|".join(info.choices)),
     )
@@ -153,12 +153,12 @@ def _metavar(info: OptionInfo) -> str:
     return {int: "N", float: "NUMBER"}.get(kinds[0], "TEXT") if len(kinds) == 1 else "VALUE"
 
 
-def _shown(default: Any) -> str | bool:
+def _shown(default: Any) -> str:
     if default is None or default == () or default == "":
-        return False
+        return ""
     if isinstance(default, bool):
-        return "on" if default else "off"
-    return ", ".join(default) if isinstance(default, tuple) else str(default)
+        return " [default: on]" if default else " [default: off]"
+    return f" [default: {', '.join(default) if isinstance(default, tuple) else default}]"
 
 
 def _completion(words: str) -> Callable[[str], list[str]] | None:

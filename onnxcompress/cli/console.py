@@ -26,10 +26,24 @@ if TYPE_CHECKING:
 
     from onnxcompress.cli.options import LogFlags
 
-INTERRUPTED = 130
 _BEAT_SECONDS = 30.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class InterruptError(CompressError):
+    """The user pressed Ctrl-C. Exit code 130, as shells have it."""
+
+    exit_code = 130
+
+
+@contextlib.contextmanager
+def interruptible() -> Generator[None]:
+    """Turn Ctrl-C into an error of ours, before typer makes its own of it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise InterruptError("interrupted", why="nothing was written", code="INTERRUPTED") from stop
 
 
 @contextlib.contextmanager
@@ -83,8 +97,6 @@ def report_error(error: BaseException, *, debug: bool) -> int:
 
 def describe_error(error: BaseException) -> tuple[str, int]:
     """The paragraph and the exit code for an error of any kind."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing was written.", INTERRUPTED
     known = _known(error)
     if known is None:
         name = f"{type(error).__name__}: {error}".rstrip(": ").replace("\n", " ")
@@ -99,6 +111,8 @@ def describe_error(error: BaseException) -> tuple[str, int]:
 def _known(error: BaseException) -> CompressError | None:
     if isinstance(error, CompressError):
         return error
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptError("interrupted", why="nothing was written", code="INTERRUPTED")
     if isinstance(error, MemoryError):
         return ResourceError("out of memory", hint="Give fewer --samples or a smaller --shape; nothing was written.")
     if isinstance(error, OSError) and error.errno in (*_FULL, *_DENIED, errno.ENOMEM):

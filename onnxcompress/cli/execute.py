@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxcompress.cli.console import Terminal, write_result
 from onnxcompress.cli.options import DataFlags, LogFlags, OutputFlags, QualityFlags, RuntimeFlags, ScopeFlags
-from onnxcompress.errors import UsageError
+from onnxcompress.errors import CompressError, UsageError
 
 if TYPE_CHECKING:
     from onnxcompress.recipe import Recipe
@@ -63,20 +63,17 @@ def execute(
 
     source = precheck(model)
     teacher = None if teacher is None else precheck(teacher)
-    target = check_output(source, flags.output, suffix)
     recipe = make_recipe(flags.settings())
     if flags.output.dry_run:
         from onnxcompress.recipe import dump_recipe
 
         write_result(dump_recipe(recipe))
         return
+    target = check_output(source, flags.output, suffix)
     with Terminal(flags.log) as terminal:
         result = _run(source, recipe, flags, teacher, terminal)
         written = result.save(target, force=flags.output.force, stamp=not flags.output.no_stamp)
-        if flags.output.report is not None:
-            from onnxcompress.report.files import write_report
-
-            write_report(result.report, flags.output.report, force=flags.output.force)
+        _write_report(result.report, flags.output, written)
         terminal.stop_progress()
         _tell(result.report, written, terminal, verbose=flags.log.verbose > 0)
     payload = {"output": str(written), **result.report.to_dict()}
@@ -123,6 +120,18 @@ def _run(source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, termi
         on_record=lambda record: terminal.say(_line(record)),
         **flags.settings(),
     )
+
+
+def _write_report(report: Report, flags: OutputFlags, written: Path) -> None:
+    if flags.report is None:
+        return
+    from onnxcompress.report.files import write_report
+
+    try:
+        write_report(report, flags.report, force=flags.force)
+    except CompressError as error:
+        error.add_note(f"the model itself was written to {written}")
+        raise
 
 
 def _metric(spec: str | None) -> Any:
