@@ -140,14 +140,33 @@ def publish(file: BinaryIO, temp: Path, target: Path, *, force: bool) -> None:
     Raises:
         UsageError: SAVE-EXISTS, also where the file appeared a moment ago.
     """
-    if os.path.lexists(target):
-        if not force:
-            raise exists_error(target)
+    file.close()  # Windows moves no open file
+    if force:
         with contextlib.suppress(OSError):
             temp.chmod(stat.S_IMODE(target.stat().st_mode))
-    file.close()  # Windows moves no open file
-    os.replace(temp, target)  # noqa: PTH105 - named as the one step that counts
+        os.replace(temp, target)  # noqa: PTH105 - named as the one step that counts
+    else:
+        _move_if_free(temp, target)
     sync_folder(target.parent)
+
+
+def _move_if_free(temp: Path, target: Path) -> None:
+    """Unlike a rename, a link fails where the name is taken; not every file system has links."""
+    if os.path.lexists(target):
+        raise exists_error(target)
+    try:
+        os.link(temp, target)
+    except FileExistsError as error:
+        raise exists_error(target) from error
+    except OSError:
+        os.replace(temp, target)  # noqa: PTH105
+    else:
+        temp.unlink()
+
+
+def is_published(temp: Path, target: Path) -> bool:
+    """True where the temporary file has got its name, even if we were interrupted right behind that."""
+    return not temp.exists() or (target.exists() and temp.samefile(target))
 
 
 def sync_folder(folder: Path) -> None:
@@ -198,17 +217,24 @@ def try_lock(descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path) -> Generator[None]:
-    """Keep two saves into one folder apart during their short steps; nothing on Windows and where locks fail."""
+def folder_lock(folder: Path) -> Generator[bool]:
+    """Keep two saves into one folder apart during their short steps.
+
+    Yields:
+        True where the lock was had; False on Windows and on file systems without locks.
+    """
     if os.name == "nt":
-        yield
+        yield False
         return
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)

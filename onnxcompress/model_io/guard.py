@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 _STRING = 8  # TensorProto.STRING
+_SIX_BITS = 6
 _REFUSED_TYPES = {
     "map_type": (
         "a map",
@@ -102,6 +103,8 @@ def _stored(tensor: onnx.TensorProto, count: int, bits: int) -> tuple[int, int, 
     from onnx.helper import tensor_dtype_to_field
 
     if tensor.HasField("raw_data"):
+        if bits == _SIX_BITS and tensor.raw_data and not _is_canonical(tensor):
+            return 0, 1, "padding bits"
         return -(-count * bits // 8), len(tensor.raw_data), "bytes"
     found = len(getattr(tensor, tensor_dtype_to_field(tensor.data_type)))
     if bits in (2, 4):
@@ -109,6 +112,17 @@ def _stored(tensor: onnx.TensorProto, count: int, bits: int) -> tuple[int, int, 
     # A complex number takes two entries of its field.
     parts = 2 if tensor.data_type in (14, 15) else 1
     return count * parts, found, "numbers"
+
+
+def _is_canonical(tensor: onnx.TensorProto) -> bool:
+    """True where six-bit numbers leave no stray bits behind the last one; onnx_ir would refuse to write them."""
+    import onnx_ir as ir
+
+    try:
+        ir.serde.deserialize_tensor(tensor).numpy()
+    except (ValueError, ir.serde.SerdeError):
+        return False
+    return True
 
 
 def _check_types(proto: onnx.ModelProto, what: str) -> None:
@@ -139,10 +153,20 @@ def _check_attributes(proto: onnx.ModelProto, what: str) -> None:
                     "Export the model with a dense constant there.",
                     "MODEL-SPARSE-ATTRIBUTE",
                 )
-            if attribute.type == 0 and not attribute.ref_attr_name:
-                raise _refusal(
-                    what, where, "the attribute has no type", "Export the model again.", "MODEL-ATTRIBUTE-TYPE"
-                )
+            why = _type_trouble(attribute)
+            if why:
+                raise _refusal(what, where, why, "Export the model again.", "MODEL-ATTRIBUTE-TYPE")
+
+
+def _type_trouble(attribute: onnx.AttributeProto) -> str:
+    """Why the declared type does not fit what the attribute holds; empty where it does."""
+    if attribute.type == 0 and not attribute.ref_attr_name:
+        return "the attribute has no type"
+    held = {4: attribute.HasField("t"), 5: attribute.HasField("g"), 13: attribute.HasField("tp")}
+    held |= {9: len(attribute.tensors), 10: len(attribute.graphs), 14: len(attribute.type_protos)}
+    if any(there and kind != attribute.type for kind, there in held.items()):
+        return f"it holds something else than its type {attribute.type} says"
+    return ""
 
 
 def _check_names(proto: onnx.ModelProto, what: str) -> None:

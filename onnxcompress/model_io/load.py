@@ -44,8 +44,7 @@ def load(
     """
     limits = limits or Limits()
     if isinstance(source, (str, os.PathLike)):
-        path = precheck(source, limits)
-        return _from_bytes(path.read_bytes(), f"cannot load {source}", path.parent, limits)
+        return _from_path(precheck(source, limits), f"cannot load {source}", limits)
     home = Path(folder).absolute() if folder is not None else None
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_bytes(bytes(source), "cannot load the model from bytes", home, limits)
@@ -73,6 +72,19 @@ def _from_object(source: object, home: Path | None, limits: Limits) -> ir.Model:
         hint="Give a path, bytes, an onnx.ModelProto or an onnx_ir.Model.",
         code="MODEL-NOT-ONNX",
     )
+
+
+def _from_path(path: Path, what: str, limits: Limits) -> ir.Model:
+    """Read the file; once more where it was replaced, with its weights, between the two reads."""
+    while True:
+        status = path.stat()
+        try:
+            return _from_bytes(path.read_bytes(), what, path.parent, limits)
+        except ModelError as error:
+            now = path.stat()
+            same = (now.st_ino, now.st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
+            if same or error.code != "MODEL-EXTERNAL-MISSING":
+                raise
 
 
 def _from_bytes(data: bytes, what: str, home: Path | None, limits: Limits) -> ir.Model:
@@ -106,11 +118,13 @@ def _import(proto: onnx.ModelProto, what: str, home: Path | None, limits: Limits
     from onnxcompress.model_io.external import DataFolder
     from onnxcompress.model_io.guard import check_proto
     from onnxcompress.model_io.sparse import densify
+    from onnxcompress.model_io.texts import check_texts
     from onnxcompress.model_io.versions import check_versions
 
     if not proto.HasField("graph"):
         raise ModelError(what, why="it has no graph", hint="Give an ONNX model.", code="MODEL-NOT-ONNX")
     check_versions(proto, what)
+    check_texts(proto, what)
     data = DataFolder(home, limits)
     check_proto(proto, what, data)
     check_expansion(proto, what, limits.max_nodes)

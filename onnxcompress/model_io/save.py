@@ -8,11 +8,10 @@ there fits the weights that are there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import mmap
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,13 +21,13 @@ from onnxcompress.model_io.atomic import (
     check_target,
     failing_as_resource,
     folder_lock,
+    is_published,
     publish,
     seal,
-    sync_folder,
     temporary,
-    write_bytes_atomic,
 )
 from onnxcompress.model_io.load import EXTERNAL
+from onnxcompress.model_io.old_data import own_data_files, remove_unreferenced
 from onnxcompress.model_io.proto import proto_bytes, serialize, to_bytes, weight_bytes, with_tensors
 from onnxcompress.model_io.settle import bodies
 from onnxcompress.model_io.tensors import chunks, is_text, iter_tensors, reference
@@ -61,39 +60,53 @@ def save(model: ir.Model, path: str | os.PathLike[str], *, force: bool = False, 
     if external is None:
         external = bool(model.meta.get(EXTERNAL)) or weight_bytes(model) > INLINE_BYTES
     target = check_target(path, force=force)
-    if not external:
-        return write_bytes_atomic(target, to_bytes(model), force=force)
     with failing_as_resource(target):
-        _save_external(model, target, force=force)
+        (_save_external if external else _save_inline)(model, target, force=force)
     return target
+
+
+def _save_inline(model: ir.Model, target: Path, *, force: bool) -> None:
+    with temporary(target) as (file, temp):
+        file.write(to_bytes(model))
+        seal(file)
+        with folder_lock(target.parent) as locked:
+            old = own_data_files(target, orphans=locked)
+            publish(file, temp, target, force=force)
+            remove_unreferenced(old, target.parent)
 
 
 def _save_external(model: ir.Model, target: Path, *, force: bool) -> None:
     with temporary(target.with_suffix(".data")) as (weights, weights_temp):
         layout = _write_weights(model, weights)
+        if not layout.slices:
+            _save_inline(model, target, force=force)
+            return
         seal(weights)
-        with temporary(target) as (file, temp), folder_lock(target.parent):
+        with temporary(target) as (file, temp), folder_lock(target.parent) as locked:
             data = _data_path(target, layout.digest, weights_temp)
             file.write(proto_bytes(serialize(with_tensors(model, layout.reference_to(data.name)))))
             seal(file)
-            _commit(weights, weights_temp, data, file, temp, target, force=force)
+            old = own_data_files(target, orphans=locked)
+            with _taken_back(data, temp, target):
+                if not data.exists():
+                    publish(weights, weights_temp, data, force=True)
+                publish(file, temp, target, force=force)
+            remove_unreferenced([path for path in old if path != data], target.parent)
 
 
-def _commit(
-    weights: BinaryIO, weights_temp: Path, data: Path, file: BinaryIO, temp: Path, target: Path, *, force: bool
-) -> None:
-    """Weights first, model last, then the old weights; what was moved too early is taken back."""
-    old = _own_data_files(target)
-    moved = not data.exists()
-    if moved:
-        publish(weights, weights_temp, data, force=False)
+@contextlib.contextmanager
+def _taken_back(data: Path, temp: Path, target: Path) -> Generator[None]:
+    """Remove weights that got their name here when the model that needs them then did not get its own.
+
+    Weights that were there before stay. Once the model has its name they stay too, whatever fails after that.
+    """
+    there_before = data.exists()
     try:
-        publish(file, temp, target, force=force)
+        yield
     except BaseException:
-        if moved:
+        if not there_before and not is_published(temp, target):
             data.unlink(missing_ok=True)
         raise
-    _remove_unreferenced([path for path in old if path != data], target.parent)
 
 
 @dataclass
@@ -177,32 +190,3 @@ def _same_content(one: Path, other: Path) -> bool:
             if chunk != b.read(len(chunk)):
                 return False
     return True
-
-
-def _own_data_files(target: Path) -> list[Path]:
-    """Weights files beside `target` that bear its name in our way and that the model standing there names."""
-    if not target.is_file():
-        return []
-    ours = re.compile(re.escape(target.stem) + r"\.[0-9a-f]{8,64}\.data")
-    names = sorted(entry.name for entry in os.scandir(target.parent) if ours.fullmatch(entry.name))
-    return [target.with_name(name) for name in names if _mentions(target, name)]
-
-
-def _remove_unreferenced(paths: list[Path], folder: Path) -> None:
-    """Delete weights that no model in the folder names any more."""
-    models = [path for path in sorted(folder.iterdir()) if path.suffix == ".onnx" and path.is_file()]
-    for path in paths:
-        if not any(_mentions(model, path.name) for model in models):
-            try:
-                path.unlink()
-            except OSError:  # Windows keeps a file that is mapped; it stays behind, whole and unused
-                continue
-    sync_folder(folder)
-
-
-def _mentions(model: Path, name: str) -> bool:
-    with model.open("rb") as file:
-        if model.stat().st_size == 0:
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(name.encode()) >= 0

@@ -37,6 +37,8 @@ def check_sources(model: ir.Model, what: str) -> None:
             for value in node.inputs:
                 if value is not None and _is_orphan(value):
                     raise _dangling(what, f"input {value.name} of node {node.name or node.op_type}")
+            if any(_is_incomplete(configuration) for configuration in node.device_configurations):
+                raise _dangling(what, f"device configuration of node {node.name or node.op_type}")
         for value in body.outputs:
             if _is_orphan(value):
                 raise _dangling(what, f"graph output {value.name}")
@@ -44,6 +46,12 @@ def check_sources(model: ir.Model, what: str) -> None:
 
 def _is_orphan(value: ir.Value) -> bool:
     return value.producer() is None and not value.is_graph_input() and not value.is_initializer()
+
+
+def _is_incomplete(configuration: ir.NodeDeviceConfiguration) -> bool:
+    """True where it names no configuration of the model, or shards a tensor that is not there."""
+    named = configuration.configuration is not None and configuration.configuration.name
+    return not named or any(spec.value is None or not spec.value.name for spec in configuration.sharding_specs)
 
 
 def _dangling(what: str, where: str) -> ModelError:

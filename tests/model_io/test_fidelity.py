@@ -393,6 +393,22 @@ def _attribute_without_type() -> onnx.ModelProto:
     return proto
 
 
+def _attribute_of_another_type() -> onnx.ModelProto:
+    proto = _relu()
+    proto.graph.node[0].attribute.add(name="a", type=AttributeProto.INT, t=_float("lost"))
+    return proto
+
+
+def _shard_of_nothing() -> onnx.ModelProto:
+    proto = multi_device_configuration()
+    proto.graph.node[0].device_configurations[0].sharding_spec[0].tensor_name = ""
+    return proto
+
+
+def _stray_bits() -> onnx.ModelProto:
+    return _weights(TensorProto(name="w", data_type=TensorProto.FLOAT6E2M3, dims=[1], raw_data=b"\xff"), opset=28)
+
+
 def _twice(proto: onnx.ModelProto) -> onnx.ModelProto:
     proto.graph.initializer.append(proto.graph.initializer[0])
     return proto
@@ -443,6 +459,19 @@ def _no_graph() -> onnx.ModelProto:
     return proto
 
 
+def _broken_text() -> bytes:
+    proto = _relu()
+    proto.graph.node[0].name = "zzzz"
+    return proto.SerializeToString().replace(b"zzzz", b"z\xff\xfez")
+
+
+def test_text_that_is_no_utf8_is_refused() -> None:
+    with pytest.raises(ModelError) as caught:
+        load(_broken_text())
+    assert caught.value.code == "MODEL-TEXT"
+    assert caught.value.where == "field onnx.NodeProto.name"
+
+
 def _future(**fields: object) -> onnx.ModelProto:
     return _relu(**fields)
 
@@ -452,6 +481,9 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     "map type": (_map_output, "MODEL-MAP-TYPE", "output y"),
     "opaque type": (_opaque_input, "MODEL-OPAQUE-TYPE", "input x"),
     "attribute without type": (_attribute_without_type, "MODEL-ATTRIBUTE-TYPE", "node relu"),
+    "attribute of another type": (_attribute_of_another_type, "MODEL-ATTRIBUTE-TYPE", "node relu"),
+    "shard of nothing": (_shard_of_nothing, "MODEL-DANGLING-INPUT", "node relu"),
+    "stray bits": (_stray_bits, "MODEL-TENSOR-SIZE", "w"),
     "initializer twice": (lambda: _twice(matmul()), "MODEL-DUPLICATE-NAME", "initializer"),
     "unnamed initializer": (_unnamed_initializer, "MODEL-UNNAMED-INITIALIZER", "number 0"),
     "function twice": (_two_functions, "MODEL-DUPLICATE-NAME", "function"),
