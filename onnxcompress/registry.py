@@ -7,9 +7,11 @@ claim is an error that names both. ``ONNXCOMPRESS_NO_PLUGINS=1`` switches plug-i
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -96,10 +98,12 @@ def load_local(spec: str) -> type[Pass]:
     path = Path(file)
     if not attribute or not path.is_file():
         raise UsageError(f"cannot load the pass {spec!r}", why="no such file", hint="Write it as ./file.py:Class.")
-    definition = importlib.util.spec_from_file_location(f"onnxcompress_local_{path.stem}", path)
+    unique = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
+    definition = importlib.util.spec_from_file_location(f"onnxcompress_local_{unique}", path)
     assert definition is not None
     assert definition.loader is not None
     module = importlib.util.module_from_spec(definition)
+    sys.modules[definition.name] = module  # dataclasses look the module of a class up by its name
     definition.loader.exec_module(module)
     return _checked(getattr(module, attribute, None), spec)
 

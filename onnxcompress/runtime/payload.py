@@ -44,9 +44,14 @@ def initializer_tensors(model: ir.Model) -> list[ir.TensorProtocol]:
     return list(found.values())
 
 
+def bytes_of(tensor: ir.TensorProtocol) -> int:
+    """A tensor's bytes; 0 for strings, which have no fixed size and are never what makes a model large."""
+    return 0 if tensor.dtype == ir.DataType.STRING else tensor.nbytes
+
+
 def weight_bytes(model: ir.Model) -> int:
     """Bytes of all initializers, wherever they lie."""
-    return sum(tensor.nbytes for tensor in initializer_tensors(model))
+    return sum(bytes_of(tensor) for tensor in initializer_tensors(model))
 
 
 def sizes_of(tensor: ir.TensorProtocol) -> tuple[int, ...]:
@@ -65,7 +70,7 @@ def payload(model: ir.Model, limit: int = MAX_PROTO_BYTES) -> Generator[Payload,
     tensors = initializer_tensors(model)
     external = [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
     folders = {str(Path(tensor.path).resolve().parent) for tensor in external}
-    inside = sum(tensor.nbytes for tensor in tensors if not isinstance(tensor, ir.ExternalTensor))
+    inside = sum(bytes_of(tensor) for tensor in tensors if not isinstance(tensor, ir.ExternalTensor))
     flat = all(Path(str(tensor.location)).name == str(tensor.location) for tensor in external)
     if inside <= limit and not external:
         yield Payload(to_bytes(model))

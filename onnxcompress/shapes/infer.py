@@ -22,7 +22,7 @@ from onnxcompress.graph import clone, scopes
 from onnxcompress.report import Finding
 from onnxcompress.runtime import dims_of, real_inputs, runnable_part
 from onnxcompress.runtime.batching import Dim
-from onnxcompress.runtime.payload import sizes_of
+from onnxcompress.runtime.payload import bytes_of, sizes_of
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes.observe import observe, observe_branches, open_names, values_of
 from onnxcompress.shapes.probe import batch_symbols, probe_feeds, symbol
@@ -106,11 +106,11 @@ def _stripped(model: ir.Model) -> ir.Model:
     bare = clone(model)
     for scope in scopes(bare):
         for value in scope.initializers.values() if isinstance(scope, ir.Graph) else ():
-            if value.const_value is not None and value.const_value.nbytes > STUB_BYTES:
+            if value.const_value is not None and bytes_of(value.const_value) > STUB_BYTES:
                 value.const_value = _stub(value.const_value)
         for node in scope:
             held = node.attributes.get("value") if node.op_type == "Constant" else None
-            if held is not None and held.type == ir.AttributeType.TENSOR and held.as_tensor().nbytes > STUB_BYTES:
+            if held is not None and held.type == ir.AttributeType.TENSOR and bytes_of(held.as_tensor()) > STUB_BYTES:
                 node.attributes["value"] = ir.AttrTensor("value", _stub(held.as_tensor()))
             for output in node.outputs:
                 output.shape = None
