@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from catalog import Entry, Samples, catalog
+from onnxcompress.passes.quantization.coverage import quantized_share
 
 import onnxcompress as oc
 from onnxcompress import api, model_io
 from onnxcompress.data import ArraySource
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError
-from onnxcompress.passes.quantization.coverage import quantized_share
 from onnxcompress.runtime import latency
 from onnxcompress.runtime_options import RuntimeOptions
 
@@ -104,7 +104,9 @@ def _row(entry: Entry, step: str, run: Callable[[], oc.Result], samples: Samples
 
 def _figures(result: oc.Result) -> Row:
     report = result.report
-    costs = {f"{k}_{when}": getattr(report, when)[k] for k in ("params", "macs", "bytes") for when in ("before", "after")}
+    costs = {
+        f"{k}_{when}": getattr(report, when)[k] for k in ("params", "macs", "bytes") for when in ("before", "after")
+    }
     return {**costs, "quality": report.quality}
 
 
@@ -130,7 +132,9 @@ def _line(row: Row) -> str:
 
 
 def _table(rows: list[Row]) -> str:
-    head = "| model | step | params | MACs | bytes | score before | score after | ms before | ms after | Q/DQ share | s |"
+    head = (
+        "| model | step | params | MACs | bytes | score before | score after | ms before | ms after | Q/DQ share | s |"
+    )
     lines = [head, "|" + "---|" * 11]
     for row in rows:
         if "refused" in row:
@@ -139,10 +143,9 @@ def _table(rows: list[Row]) -> str:
         pairs = [f"{row[f'{k}_before']:,} -> {row[f'{k}_after']:,}" for k in ("params", "macs", "bytes")]
         was, now = _scores(row["quality"])
         share = "" if row["coverage"] is None else f"{row['coverage']:.2f}"
-        times = f"{row['ms_before']:.2f} | {row['ms_after']:.2f}"
-        lines.append(
-            f"| {row['model']} | {row['step']} | {' | '.join(pairs)} | {was} | {now} | {times} | {share} | {row['seconds']} |"
-        )
+        times = [f"{row[f'ms_{when}']:.2f}" for when in ("before", "after")]
+        figures = [row["model"], row["step"], *pairs, was, now, *times, share, str(row["seconds"])]
+        lines.append(f"| {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
