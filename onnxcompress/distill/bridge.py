@@ -1,0 +1,126 @@
+"""An ONNX graph as a torch module, by partial evaluation for one set of input shapes.
+
+The nodes are walked in order. What depends on constants and shapes alone is computed at once; the rest is recorded
+into a flat torch.fx graph, in which no shape arithmetic is left. Weights are Parameters shared by all modules that one
+bridge makes, so a batch of another size costs a walk and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
+import torch
+
+from onnxcompress import graph
+from onnxcompress.distill.ops.dtypes import to_torch
+from onnxcompress.distill.recording import Recorder
+from onnxcompress.distill.weights import Weight, find_weights, stored
+
+
+@dataclass(frozen=True)
+class TorchGraph:
+    """A module for one set of input shapes.
+
+    Attributes:
+        module: Takes the tensors of `inputs` in order, returns a dict by tensor name.
+        inputs: Names of the inputs.
+        sizes: Sizes of every float tensor of the main graph by name, as seen while recording.
+        nodes: Name of the torch.fx node that makes each recorded tensor of the main graph.
+    """
+
+    module: torch.fx.GraphModule
+    inputs: tuple[str, ...]
+    sizes: dict[str, tuple[int, ...]] = field(repr=False)
+    nodes: dict[str, str] = field(repr=False)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """The recorded outputs for one batch."""
+        return self.module(*[to_torch(feeds[name]) for name in self.inputs])
+
+
+class Bridge:
+    """A model that torch can train.
+
+    Args:
+        model: The model; it is read, not edited.
+
+    Attributes:
+        weights: What may be trained or followed, in order.
+        parameters: One Parameter (or buffer, for states) for each weight, by position.
+        findings: What was left alone.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = _inlined(model)
+        found, self.findings = find_weights(self.model)
+        own = set(model.graph.initializers) if self.model is not model else None
+        self.weights = [w for w in found if own is None or w.name in own]
+        self.parameters: list[torch.Tensor] = [_parameter(w) for w in self.weights]
+        self._index = {weight.value: i for i, weight in enumerate(self.weights)}
+        self._cache: dict[Any, TorchGraph] = {}
+
+    def trainable(self) -> list[tuple[Weight, torch.nn.Parameter]]:
+        """Weights with their Parameters; states left out."""
+        pairs = zip(self.weights, self.parameters, strict=True)
+        return [(w, p) for w, p in pairs if isinstance(p, torch.nn.Parameter)]
+
+    def specialise(
+        self, feeds: Mapping[str, np.ndarray], taps: Sequence[str] = (), *, training: bool = False
+    ) -> TorchGraph:
+        """The module for feeds of these shapes; cached by shape.
+
+        Args:
+            feeds: One batch of inputs; its values matter only for scalar integers, which are taken as constants.
+            taps: Names of tensors of the main graph returned beside the outputs.
+            training: Batch normalization uses and follows the batch's statistics.
+
+        Raises:
+            ModelError: Where a node has no torch form, or its shape depends on the samples.
+        """
+        shapes = tuple((n, a.shape, str(a.dtype), a.item() if _is_setting(a) else None) for n, a in feeds.items())
+        key = (shapes, tuple(taps), training)
+        if key not in self._cache:
+            recorder = Recorder(self.model, self._index, self.weights, self.parameters, training=training)
+            self._cache[key] = _record(recorder, self.model, feeds, taps)
+        return self._cache[key]
+
+
+def _record(recorder: Recorder, model: ir.Model, feeds: Mapping[str, np.ndarray], taps: Sequence[str]) -> TorchGraph:
+    names = tuple(name for name, array in feeds.items() if not _is_setting(array))
+    inputs = {value.name: value for value in model.graph.inputs}
+    with torch.no_grad():
+        for name, array in feeds.items():
+            recorder.feed(inputs[name], to_torch(array), known=_is_setting(array))
+        recorder.walk(model.graph)
+        outputs = [v.name or "" for v in model.graph.outputs]
+        module = recorder.finish(list(dict.fromkeys([*outputs, *taps])))
+    return TorchGraph(module, names, recorder.sizes, recorder.nodes)
+
+
+def _is_setting(array: np.ndarray) -> bool:
+    """A scalar integer or bool (a sampling rate, a switch): part of the graph, not of the samples."""
+    return array.ndim == 0 and array.dtype.kind in "iub"
+
+
+def _inlined(model: ir.Model) -> ir.Model:
+    if not model.functions:
+        return model
+    copy = graph.clone(model)
+    ir_passes.InlinePass()(copy)
+    return copy
+
+
+def _parameter(weight: Weight) -> torch.Tensor:
+    """Master copy in float32: of the values on the grid, where the weight is stored as integers."""
+    tensor = stored(weight.value)
+    assert tensor is not None
+    array = tensor.numpy()
+    if weight.grid is not None:
+        array = ((array.astype(np.float32) - weight.grid.zero) * weight.grid.scale).astype(np.float32)
+    made = to_torch(array)
+    return made if weight.role == "state" else torch.nn.Parameter(made)

@@ -1,0 +1,232 @@
+"""One distillation from beginning to end: compare, repair, train, keep what is better, write back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from onnxcompress import graph
+from onnxcompress.data import DataSource
+from onnxcompress.distill import taps as tapping
+from onnxcompress.distill.batches import Batches, runs_of
+from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, tensor_names
+from onnxcompress.distill.distributed import World, world
+from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable
+from onnxcompress.distill.measure import Examiner
+from onnxcompress.distill.objective import Objective
+from onnxcompress.distill.outcome import figures, judge_findings
+from onnxcompress.distill.repair import find_points, repair
+from onnxcompress.distill.schedule import default_rate
+from onnxcompress.distill.settings import Settings
+from onnxcompress.distill.teacher import Teacher, check_pair
+from onnxcompress.distill.trainer import Trainer, Training, restore, snapshot
+from onnxcompress.distill.weights import Weight
+from onnxcompress.distill.write_back import write_back
+from onnxcompress.errors import DataError, ModelError
+from onnxcompress.passes.base import Progress, Scope, silent
+from onnxcompress.report import Finding
+from onnxcompress.runtime_options import RuntimeOptions
+
+# Samples on which tensors are compared before training, and that set the units of the loss.
+_PROBE = 256
+# Peak rates that are tried, as factors on the default of the student's kind.
+_TRIALS = (3.0, 1.0, 0.3)
+_TRIAL_STEPS = 12
+_EVALUATIONS = 10
+# Fewer samples in one run say too little about a channel's mean and spread.
+_FOR_MOMENTS = 8
+_ROLES = {"all": {"weight", "bias", "norm"}, "weights": {"weight"}, "bias": {"bias"}, "norm": {"norm"}}
+_SENSITIVE = {"LayerNormalization", "LSTM", "GRU", "RNN"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one distillation works on.
+
+    Attributes:
+        student: The model that is edited.
+        teacher: The model to imitate.
+        data: Samples that train.
+        held_out: Samples that only decide whether the result is better; part of `data` where there are none.
+        settings: Options.
+        runtime: How the teacher runs.
+        scope: Nodes whose weights may move.
+        progress: Told the steps.
+    """
+
+    student: ir.Model
+    teacher: ir.Model
+    data: DataSource
+    held_out: DataSource | None
+    settings: Settings
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    scope: Scope = field(default_factory=Scope)
+    progress: Progress = silent
+
+
+def distill(job: Job) -> list[Finding]:
+    """Train `job.student` in place.
+
+    Returns:
+        What was done, with figures.
+
+    Raises:
+        ModelError: Where student and teacher do not fit, or a node has no torch form.
+        DataError: Where the samples do not fit.
+        UsageError: Where an option does not fit the model.
+    """
+    if not len(job.data):
+        raise DataError("cannot distill", why="the data holds no sample", hint="Give at least one.", code="DATA-EMPTY")
+    check_pair(job.student, job.teacher)
+    with _threads(job.runtime.threads), world() as processes:
+        return _Distillation(job, processes).run()
+
+
+class _Distillation:
+    """The stages, and what they share."""
+
+    def __init__(self, job: Job, processes: World) -> None:
+        self.job, self.world, self.settings = job, processes, job.settings
+        self.bridge = Bridge(job.student)
+        self.start = snapshot(self.bridge)
+        self.findings = list(self.bridge.findings)
+        self.train, self.check = _split(job.data, job.settings.seed)
+        count = min(len(self.train), _PROBE)
+        probed = np.random.Generator(np.random.PCG64(job.settings.seed)).permutation(len(self.train))[:count]
+        self.probe = list(runs_of(job.student, self.train, np.sort(probed), of=count))[:8]
+        feeds = self.probe[0].feeds
+        self.pair = compare(job.student, job.teacher, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
+
+    def run(self) -> list[Finding]:
+        """Repair, train, judge, write."""
+        began, pair = time.perf_counter(), self.pair
+        terms = self._terms()
+        objective = Objective(terms, pair.answers, pair.taps, pair.power, self.settings.temperature)
+        teacher = Teacher(self.job.teacher, objective.names, pair.taps, self.job.runtime)
+        judge = self._examiner(self.job.held_out or self.check, teacher)
+        guide = self._examiner(self.check, teacher)
+        before = judge.measure(self.bridge)
+        training, rate = Training(before), 0.0
+        if self.settings.steps:
+            self._repair(guide)
+            training, rate = self._train(objective, teacher, guide)
+        after = judge.measure(self.bridge)
+        better = after.better_than(before)
+        changed = write_back(self.job.student, self.bridge, self.start) if better else []
+        seconds = round(time.perf_counter() - began, 2)
+        numbers = {**figures(before, after), "rate": rate, "loss": ",".join(f"{n}:{w:g}" for n, w in terms.items())}
+        numbers |= {"steps": training.steps, "samples": len(self.train), "seconds": seconds, "weights": len(changed)}
+        return [*self.findings, *judge_findings(training, numbers, better=better)]
+
+    def _examiner(self, source: DataSource, teacher: Teacher) -> Examiner:
+        answers, power = self.pair.answers, self.pair.power
+        return Examiner(self.job.student, source, answers, teacher, power, batch=self.settings.batch_size)
+
+    def _terms(self) -> dict[str, float]:
+        """Weights of the loss terms, asked for or by kind of student."""
+        classes, count = self.pair.classes, len(self.pair.taps)
+        if self.settings.loss != "auto":
+            labels = self.probe[0].labels is not None
+            return usable(parse_loss(self.settings.loss), classes=classes, taps=count, labels=labels)
+        student, teacher = self.job.student, self.job.teacher
+        reshaped, quantized = is_reshaped(student, teacher), is_quantized(student)
+        return automatic(quantized=quantized, reshaped=reshaped, classes=classes, taps=count)
+
+    def _repair(self, guide: Examiner) -> None:
+        """Re-normalise the layers; kept only where it brings the student closer."""
+        points, feeds = find_points(self.bridge), self.probe[0].feeds
+        known = tensor_names(self.job.teacher)
+        names = [p.name for p in points if p.name in known]
+        samples = max((len(a) for a in feeds.values() if a.ndim), default=0)
+        if not (self.settings.repair and names and samples >= _FOR_MOMENTS):
+            return
+        module = self.bridge.specialise(feeds)
+        arrays = Teacher(self.job.teacher, names, (), self.job.runtime).arrays(feeds)
+        sizes = {n: a.shape for n, a in arrays.items()}
+        views = {t.name: t for n in names for t in tapping.match(self.job.student, [n], module.sizes, sizes)}
+        before, saved = guide.measure(self.bridge), snapshot(self.bridge)
+        moved = repair(self.bridge, module, feeds, {n: v.teacher_view(arrays[n]) for n, v in views.items()}, points)
+        after = guide.measure(self.bridge)
+        if not after.better_than(before):
+            restore(self.bridge, saved)
+        elif moved:
+            message = f"{moved} layers got the teacher's mean and spread back before training"
+            self.findings.append(
+                Finding("DISTILL-REPAIRED", message, numbers={"layers": moved, **figures(before, after)})
+            )
+
+    def _train(self, objective: Objective, teacher: Teacher, guide: Examiner) -> tuple[Training, float]:
+        settings, seat = self.settings, self.world
+        batches = Batches(
+            self.job.student, self.train, settings.batch_size, seed=settings.seed, rank=seat.rank, world=seat.size
+        )
+        follow = settings.bn == "update"
+        trainer = Trainer(
+            self.bridge, teacher, objective, batches, self._chosen(), follow, seat, optimizer=settings.optimizer
+        )
+        trainer.set_units(self.probe)
+        rate = settings.rate if settings.rate is not None else self._rate(trainer, objective)
+        every = max(1, settings.steps // _EVALUATIONS)
+        training = trainer.train(settings.steps, rate, guide, every=every, told=self._told)
+        if trainer.sparse:
+            message = f"{trainer.sparse} sparse weights kept their zeros"
+            self.findings.append(Finding("DISTILL-SPARSE", message, numbers={"weights": trainer.sparse}))
+        return training, rate
+
+    def _told(self, step: int) -> None:
+        self.job.progress("distill", step, self.settings.steps)
+
+    def _rate(self, trainer: Trainer, objective: Objective) -> float:
+        """The peak rate whose first steps bring the objective down most, around the default of its kind."""
+        sensitive = any(node.op_type in _SENSITIVE for node in graph.iter_nodes(self.job.student))
+        hints = "hints" in objective.weights
+        base = default_rate(quantized=is_quantized(self.job.student), sensitive=sensitive, hints=hints)
+        losses = {base * f: trainer.loss_after(_TRIAL_STEPS, base * f, self.probe) for f in _TRIALS}
+        finite = {rate: value for rate, value in losses.items() if np.isfinite(value)}
+        return min(finite, key=lambda rate: finite[rate]) if finite else base * min(_TRIALS)
+
+    def _chosen(self) -> list[tuple[Weight, torch.nn.Parameter]]:
+        """The weights that the user lets move.
+
+        Raises:
+            ModelError: Where none is left.
+        """
+        scope, student = self.job.scope, self.job.student
+        only = graph.select_nodes(student, scope.only) if scope.only else None
+        out = graph.select_nodes(student, scope.exclude) if scope.exclude else set[str]()
+        chosen = [
+            (w, p)
+            for w, p in self.bridge.trainable()
+            if w.role in _ROLES[self.settings.train] and w.node not in out and (only is None or w.node in only)
+        ]
+        if not chosen:
+            hint = "Use train=all, or another --only or --exclude."
+            raise ModelError("cannot distill", why="no weight is left to train", hint=hint, code="MODEL-NO-WEIGHTS")
+        return chosen
+
+
+def _split(data: DataSource, seed: int) -> tuple[DataSource, DataSource]:
+    """(training, checking): a tenth, at most 1,000, picks the best weights; tiny sets check what they train on."""
+    count = len(data)
+    if count < 40:
+        return data, data
+    return data.split(min(0.1, 1000 / count) if count >= 400 else 0.2, seed=seed)
+
+
+@contextmanager
+def _threads(count: int) -> Generator[None]:
+    """Torch's thread count for the time of the work."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,97 @@
+"""How close a student is to its teacher on samples that do not train it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from onnxcompress.data import DataSource
+from onnxcompress.distill.batches import runs_of
+from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.losses.soft import soft_targets
+from onnxcompress.distill.losses.squares import squared_error
+from onnxcompress.distill.outputs import Answer
+from onnxcompress.distill.teacher import Teacher
+
+# Below this many positions one sample moves the agreement by more than noise; the error decides alone.
+_COARSE = 200
+
+
+@dataclass(frozen=True, order=False)
+class Closeness:
+    """A student's distance to its teacher.
+
+    Attributes:
+        agreement: Share of equal top-1 classes over all class outputs; None without classes.
+        error: Mean over the outputs of KL (classes) or mean (s - t)^2 / mean t^2 (values).
+        positions: Classified positions that `agreement` counts.
+    """
+
+    agreement: float | None
+    error: float
+    positions: int = 0
+
+    def better_than(self, other: Closeness) -> bool:
+        """True where this one is to be preferred: by agreement where that is fine enough, then by error."""
+        if not np.isfinite(self.error):
+            return False
+        if self.agreement is None or other.agreement is None or self.positions < _COARSE:
+            return self.error < other.error
+        return (self.agreement, -self.error) > (other.agreement, -other.error)
+
+
+class Examiner:
+    """Measures students on fixed samples; the teacher runs once.
+
+    Args:
+        model: The student.
+        source: The samples.
+        answers: The tensors compared.
+        teacher: The teacher, giving at least those.
+        power: The teacher's mean squares.
+        batch: Samples in one run.
+        most: Samples used at most.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        source: DataSource,
+        answers: Sequence[Answer],
+        teacher: Teacher,
+        power: Mapping[str, float],
+        *,
+        batch: int = 64,
+        most: int = 2000,
+    ) -> None:
+        count = min(len(source), most)
+        self._answers, self._power = answers, power
+        names = {a.name for a in answers}
+        self._runs = [
+            (run, {n: t for n, t in teacher.tensors(run.feeds).items() if n in names})
+            for start in range(0, count, batch)
+            for run in runs_of(model, source, np.arange(start, min(start + batch, count)), of=count)
+        ]
+
+    def measure(self, bridge: Bridge) -> Closeness:
+        """The student as it is now."""
+        hits, total, error = 0.0, 0.0, 0.0
+        extra = [a.name for a in self._answers]
+        with torch.no_grad():
+            for run, teacher in self._runs:
+                student = bridge.specialise(run.feeds, extra).run(run.feeds)
+                error += run.share * float(np.mean([self._error(a, student, teacher) for a in self._answers]))
+                for answer in (a for a in self._answers if a.classes):
+                    equal = student[answer.name].argmax(answer.axis) == teacher[answer.name].argmax(answer.axis)
+                    hits, total = hits + float(equal.sum()), total + equal.numel()
+        return Closeness(hits / total if total else None, error, int(total))
+
+    def _error(self, answer: Answer, student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor]) -> float:
+        mine, theirs = student[answer.name], teacher[answer.name]
+        if answer.classes:
+            return float(soft_targets(mine, theirs, answer, 1.0))
+        return float(squared_error(mine, theirs, self._power[answer.name]))

@@ -1,0 +1,32 @@
+"""One torch function for each ONNX op type, by family; `TABLE` finds it."""
+
+from onnxcompress.distill.ops import (
+    elementwise,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pooling,
+    quantization,
+    recurrent,
+    reduction,
+    resize,
+)
+from onnxcompress.distill.ops.table import OpFunction, OpNode, OpTable, call
+
+TABLE = OpTable()
+for _family in (
+    elementwise,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pooling,
+    quantization,
+    recurrent,
+    reduction,
+    resize,
+):
+    TABLE.update(_family.OPS)
+
+__all__ = ["TABLE", "OpFunction", "OpNode", "OpTable", "call"]

@@ -1,0 +1,72 @@
+"""Pooling over windows and over all spatial axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as nnf
+
+from onnxcompress.distill.ops.table import OpNode, OpTable
+from onnxcompress.distill.ops.windows import Window
+
+OPS = OpTable()
+_MAX: dict[int, Any] = {1: nnf.max_pool1d, 2: nnf.max_pool2d, 3: nnf.max_pool3d}
+_AVERAGE: dict[int, Any] = {1: nnf.avg_pool1d, 2: nnf.avg_pool2d, 3: nnf.avg_pool3d}
+
+
+@OPS.op("MaxPool")
+def max_pool(node: OpNode, x: Any) -> Any:
+    """Largest element of each window."""
+    if node.outputs > 1:
+        raise node.refuse("its output Indices is used", "Cut the model before that node.")
+    window = Window.of(node, tuple(int(v) for v in node.attr("kernel_shape")))
+    pads = window.symmetric_pads()
+    if pads is None or any(2 * p > k for p, k in zip(pads, window.kernel, strict=True)):
+        x, pads = nnf.pad(x, window.torch_pads(), value=-math.inf), [0] * window.rank
+    return _MAX[window.rank](x, window.kernel, window.strides, pads, window.dilations)
+
+
+@OPS.op("AveragePool")
+def average_pool(node: OpNode, x: Any) -> Any:
+    """Mean of each window: the sum over the padded input, divided by the number of elements that count."""
+    window = Window.of(node, tuple(int(v) for v in node.attr("kernel_shape")))
+    if any(d != 1 for d in window.dilations):
+        raise node.refuse("its dilations are not 1", "Replace it by a depthwise Conv.")
+    include, pads = bool(node.attr("count_include_pad", 0)), window.symmetric_pads()
+    if pads is not None and all(2 * p <= k for p, k in zip(pads, window.kernel, strict=True)):
+        return _AVERAGE[window.rank](x, window.kernel, window.strides, pads, False, include)
+    mean = _AVERAGE[window.rank](nnf.pad(x, window.torch_pads()), window.kernel, window.strides)
+    return mean * node.lift(_share(node, window, include))
+
+
+def _share(node: OpNode, window: Window, include: bool) -> torch.Tensor:
+    """Elements of the kernel for each element that counts, by window."""
+    ones = torch.ones((1, 1, *node.shape()[2:]), dtype=node.dtypes[0])
+    if include:
+        ones = nnf.pad(ones, window.torch_pads(spill=False), value=1.0)
+        spill = [v for s in reversed(window.spill) for v in (0, s)]
+        ones = nnf.pad(ones, spill)
+    else:
+        ones = nnf.pad(ones, window.torch_pads())
+    return 1.0 / _AVERAGE[window.rank](ones, window.kernel, window.strides)
+
+
+@OPS.op("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(node: OpNode, x: Any) -> Any:
+    """Mean or maximum over all spatial axes, which stay as 1."""
+    axes = list(range(2, node.rank()))
+    return torch.mean(x, axes, True) if node.op_type == "GlobalAveragePool" else torch.amax(x, axes, True)
+
+
+@OPS.op("LpPool", "GlobalLpPool")
+def lp_pool(node: OpNode, x: Any) -> Any:
+    """(sum |x|^p)^(1/p) over windows or all spatial axes."""
+    p = float(node.attr("p", 2))
+    powered = torch.pow(torch.abs(x), p)
+    if node.op_type == "GlobalLpPool":
+        return torch.pow(torch.sum(powered, list(range(2, node.rank())), True), 1 / p)
+    window = Window.of(node, tuple(int(v) for v in node.attr("kernel_shape")))
+    mean = _AVERAGE[window.rank](nnf.pad(powered, window.torch_pads()), window.kernel, window.strides)
+    return torch.pow(mean * math.prod(window.kernel), 1 / p)

@@ -1,0 +1,66 @@
+"""QuantizeLinear and DequantizeLinear as fake quantization with fixed scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from onnxcompress.distill.fake_quant import along, from_grid, to_grid
+from onnxcompress.distill.ops.dtypes import QUANT_RANGE
+from onnxcompress.distill.ops.table import OpNode, OpTable, call
+
+OPS = OpTable()
+_TYPE_OF = {torch.int8: ir.DataType.INT8, torch.uint8: ir.DataType.UINT8, torch.int32: ir.DataType.INT32}
+
+
+@OPS.op("QuantizeLinear", "com.microsoft::QuantizeLinear")
+def quantize(node: OpNode, x: Any, _scale: Any, _zero: Any = None) -> Any:
+    """Grid indices as floats; the grid's type is in the attribute that the bridge adds."""
+    scale, zero = _parameters(node)
+    low, high = QUANT_RANGE.get(int(node.attr("grid_type", ir.DataType.UINT8)), (None, None))
+    if low is None:
+        raise node.refuse("it quantizes to a floating-point grid", "Distill the model before that quantization.")
+    return call(to_grid, x, node.lift(scale), node.lift(zero), low, high)
+
+
+@OPS.op("DequantizeLinear", "com.microsoft::DequantizeLinear")
+def dequantize(node: OpNode, q: Any, _scale: Any, _zero: Any = None) -> Any:
+    """Values of grid indices."""
+    scale, zero = _parameters(node)
+    if not node.is_float(0):
+        q = q.to(scale.dtype)
+    return call(from_grid, q, node.lift(scale), node.lift(zero))
+
+
+def _parameters(node: OpNode) -> tuple[torch.Tensor, torch.Tensor]:
+    scale = node.constant(1)
+    zero = node.constant(2).to(scale.dtype) if node.has(2) else torch.zeros_like(scale)
+    axis, block = int(node.attr("axis", 1)), int(node.attr("block_size", 0))
+    return along(scale, node.shape(), axis, block), along(zero, node.shape(), axis, block)
+
+
+@OPS.op("DynamicQuantizeLinear")
+def dynamic_quantize(node: OpNode, x: Any) -> Any:
+    """uint8 grid indices, scale and zero point from the batch's own range."""
+    found = call(_dynamic, x)
+    return found[0], found[1], found[2]
+
+
+def _dynamic(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        high, low = x.max().clamp(min=0), x.min().clamp(max=0)
+        scale = ((high - low) / 255).clamp(min=torch.finfo(x.dtype).tiny)
+        zero = torch.round(-low / scale).clamp(0, 255)
+    return to_grid(x, scale, zero, 0, 255), scale, zero
+
+
+@OPS.op("MatMulInteger", "ConvInteger")
+def integer_product(node: OpNode, a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
+    """Products of grid indices without their zero points, exact in float up to 2^24."""
+    from onnxcompress.distill.ops.linear import conv, matmul
+
+    left = a.to(torch.float32) if a_zero is None else a.to(torch.float32) - a_zero
+    right = b.to(torch.float32) if b_zero is None else b.to(torch.float32) - b_zero
+    return matmul(node, left, right) if node.op_type == "MatMulInteger" else conv(node, left, right)

@@ -1,0 +1,235 @@
+"""Which numbers of a graph are weights: a raw ONNX file does not say.
+
+A weight is a floating-point constant of more than one element that reaches a parameter slot (`_SLOTS`) directly or
+through ops that only move or quantize it, or a constant operand of Add, Sub or Mul beside an activation. An integer
+constant behind DequantizeLinear is a weight on its grid. Running statistics of batch normalization are state.
+Constants may be initializers of any scope or Constant nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress import graph
+from onnxcompress.distill.ops.dtypes import QUANT_RANGE
+from onnxcompress.report import Finding, Severity
+
+_SLOTS: dict[str, tuple[int, ...]] = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "FusedConv": (1, 2),
+    "Gemm": (0, 1, 2),
+    "MatMul": (0, 1),
+    "FusedMatMul": (0, 1),
+    "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "RMSNormalization": (1,),
+    "SimplifiedLayerNormalization": (1,),
+    "SkipLayerNormalization": (2, 3, 4),
+    "SkipSimplifiedLayerNormalization": (2, 3),
+    "PRelu": (1,),
+    "LSTM": (1, 2, 3),
+    "GRU": (1, 2, 3),
+    "RNN": (1, 2, 3),
+    "Gather": (0,),
+    "Einsum": (0, 1, 2),
+    "BiasGelu": (1,),
+    "FastGelu": (1,),
+    "Attention": (1, 2),
+}
+_MOVES = {
+    "Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear",
+    "Concat", "Slice", "Split", "Expand", "Flatten",
+}  # fmt: skip
+_LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "FusedConv", "FusedMatMul", "Attention"}
+_NORMS = {name for name in _SLOTS if name.endswith("Normalization")}
+_FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The fixed grid that an integer weight lives on.
+
+    Attributes:
+        scale: Step, laid out to broadcast against the weight.
+        zero: Zero point, likewise, as floats.
+        low: Smallest index.
+        high: Largest index.
+    """
+
+    scale: np.ndarray = field(repr=False)
+    zero: np.ndarray = field(repr=False)
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """One trainable (or followed) constant.
+
+    Attributes:
+        name: Name of the initializer or of the Constant's output.
+        value: The value that holds it.
+        role: ``weight``, ``bias``, ``norm``, or ``state`` for running statistics.
+        node: Name of the first node that uses it as a parameter.
+        grid: Its grid where it is stored as integers.
+    """
+
+    name: str
+    value: ir.Value
+    role: str
+    node: str
+    grid: Grid | None = None
+
+
+def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor behind a constant, or the default of an input that has one."""
+    if value is not None and value.is_initializer():
+        return value.const_value
+    return graph.tensor_of(value)
+
+
+def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
+    """All weights and states of `model` in the order of use, and what had to be left alone."""
+    uses: dict[ir.Value, list[tuple[str, ir.Node]]] = {}
+    for node in graph.iter_nodes(model):
+        for role, value in _parameters(node):
+            uses.setdefault(value, []).append((role, node))
+    _drop_late_tables(model, uses)
+    weights: list[Weight] = []
+    findings: list[Finding] = []
+    for value, places in uses.items():
+        role, node = places[0]
+        found = _weight(value, role, node)
+        if isinstance(found, Weight):
+            weights.append(found)
+            findings += _tied(found, places)
+        elif found is not None:
+            findings.append(found)
+    return weights, findings
+
+
+def _parameters(node: ir.Node) -> Iterator[tuple[str, ir.Value]]:
+    """(role, constant) of every parameter slot of a node."""
+    for index in _SLOTS.get(node.op_type, ()):
+        if index < len(node.inputs):
+            yield from ((_role(node, index), v) for v in _origins(node.inputs[index]))
+    if node.op_type == "BatchNormalization":
+        yield from (("state", v) for i in (3, 4) for v in _origins(node.inputs[i]))
+    if node.op_type in ("Add", "Sub", "Mul") and len(node.inputs) == 2:
+        for mine, other in (node.inputs, node.inputs[::-1]):
+            if stored(other) is None and not list(_origins(other)):
+                yield from (("bias" if node.op_type != "Mul" else "norm", v) for v in _operand(mine, node.op_type))
+
+
+def _role(node: ir.Node, index: int) -> str:
+    if node.op_type in _NORMS:
+        return "norm"
+    bias = 3 if node.op_type in ("LSTM", "GRU", "RNN") else 2
+    return "bias" if index == bias and node.op_type != "Einsum" else "weight"
+
+
+def _origins(value: ir.Value | None) -> Iterator[ir.Value]:
+    """The constants that reach `value` through ops that only move or quantize."""
+    tensor = stored(value)
+    if value is None:
+        return
+    if tensor is not None:
+        yield value
+        return
+    node = value.producer()
+    if node is not None and node.op_type in _MOVES:
+        for given in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
+            yield from _origins(given)
+
+
+def _operand(value: ir.Value | None, op_type: str) -> Iterator[ir.Value]:
+    """Constant operands beside an activation; Mul only by a vector (a scale), not by a table."""
+    for origin in _origins(value):
+        tensor = stored(origin)
+        wide = 0 if tensor is None else sum(s > 1 for s in tensor.shape.numpy())
+        if wide == 1 or (wide > 1 and op_type != "Mul"):
+            yield origin
+
+
+def _drop_late_tables(model: ir.Model, uses: dict[ir.Value, list[tuple[str, ir.Node]]]) -> None:
+    """Forget added tables after which nothing is learned: anchor boxes of a detector, not position embeddings."""
+    learned: dict[ir.Node, bool] = {}
+
+    def before_linear(node: ir.Node) -> bool:
+        """True where a linear op lies downstream; nodes are visited in reverse topological order."""
+        return any(
+            use.node.op_type in _LINEAR or learned.get(use.node, False) for out in node.outputs for use in out.uses()
+        )
+
+    for scope in graph.scopes(model):
+        for node in reversed(list(scope)):
+            learned[node] = before_linear(node)
+    for value, places in list(uses.items()):
+        tensor = stored(value)
+        table = tensor is not None and sum(s > 1 for s in tensor.shape.numpy()) > 1
+        if table and all(node.op_type in ("Add", "Sub") and not learned[node] for _, node in places):
+            del uses[value]
+
+
+def _weight(value: ir.Value, role: str, node: ir.Node) -> Weight | Finding | None:
+    """The weight behind `value`; a finding where it cannot be trained; None where it is no weight."""
+    tensor, name = stored(value), value.name or ""
+    if tensor is None:
+        return None
+    if tensor.dtype in _FLOATS:
+        return Weight(name, value, role, node.name or "") if tensor.size > 1 or role == "state" else None
+    readers = [use.node for use in value.uses()]
+    if tensor.dtype not in QUANT_RANGE or not all(n.op_type == "DequantizeLinear" for n in readers):
+        return None
+    grids = [_grid(reader, tensor) for reader in readers]
+    first = grids[0]
+    if first is None or not all(g is not None and _same(g, first) for g in grids):
+        message = "its dequantizers differ or their scales are not constant; it keeps its numbers"
+        return Finding("DISTILL-GRID-UNCLEAR", message, name, Severity.WARNING)
+    return Weight(name, value, role, node.name or "", first)
+
+
+def _grid(reader: ir.Node, tensor: ir.TensorProtocol) -> Grid | None:
+    scale = _array(reader.inputs[1])
+    zero = _array(reader.inputs[2]) if len(reader.inputs) > 2 and reader.inputs[2] is not None else None
+    if scale is None or (zero is None and len(reader.inputs) > 2 and reader.inputs[2] is not None):
+        return None
+    scale = scale.astype(np.float32)
+    zero = np.zeros_like(scale) if zero is None else zero.astype(np.float32)
+    axis, block = int(graph.attribute(reader, "axis", 1)), int(graph.attribute(reader, "block_size", 0))
+    shape = tuple(tensor.shape.numpy())
+    low, high = QUANT_RANGE[tensor.dtype]
+    return Grid(_along(scale, shape, axis, block), _along(zero, shape, axis, block), low, high)
+
+
+def _array(value: ir.Value | None) -> np.ndarray | None:
+    tensor = stored(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def _along(parameter: np.ndarray, shape: tuple[int, ...], axis: int, block: int) -> np.ndarray:
+    if parameter.size == 1:
+        return parameter.reshape(())
+    axis %= len(shape)
+    if block:
+        return np.take(np.repeat(parameter, block, axis), range(shape[axis]), axis)
+    return parameter.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+
+
+def _same(a: Grid, b: Grid) -> bool:
+    return a.scale.shape == b.scale.shape and np.array_equal(a.scale, b.scale) and np.array_equal(a.zero, b.zero)
+
+
+def _tied(weight: Weight, places: list[tuple[str, ir.Node]]) -> list[Finding]:
+    nodes = {node for _, node in places}
+    if len(nodes) < 2 or weight.role == "state":
+        return []
+    message = f"{len(nodes)} nodes share this constant; they stay tied in training"
+    return [Finding("DISTILL-TIED", message, weight.name, numbers={"nodes": len(nodes)})]
