@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxcompress.api import distill, prune, quantize
+    from onnxcompress.data import DataSource, open_data
     from onnxcompress.errors import CompressError
     from onnxcompress.manager import PassManager
     from onnxcompress.model_io import load, save
@@ -27,6 +30,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CompressError": "errors",
     "Context": "passes.base",
+    "DataSource": "data",
     "Distill": "passes.distill",
     "Effect": "passes.base",
     "Finding": "report",
@@ -43,6 +47,7 @@ _HOMES = {
     "Result": "result",
     "distill": "api",
     "load": "model_io",
+    "open_data": "data",
     "prune": "api",
     "quantize": "api",
     "save": "model_io",
@@ -51,6 +56,7 @@ _HOMES = {
 __all__ = [
     "CompressError",
     "Context",
+    "DataSource",
     "Distill",
     "Effect",
     "Finding",
@@ -68,6 +74,7 @@ __all__ = [
     "__version__",
     "distill",
     "load",
+    "open_data",
     "prune",
     "quantize",
     "save",
@@ -82,3 +89,19 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """This module's class: `onnxcompress.distill` is the function, also after the room of that name was imported."""
+
+    @property
+    def distill(self) -> Any:
+        """The function of `onnxcompress.api`; Python would put the sub-package in its place."""
+        return __getattr__("distill")
+
+    @distill.setter
+    def distill(self, room: types.ModuleType) -> None:
+        """Importing a sub-package assigns it to its parent; ``from onnxcompress.distill import`` still finds it."""
+
+
+sys.modules[__name__].__class__ = _Package

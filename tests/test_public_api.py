@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from importlib import metadata, resources
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,14 @@ def test_public_name(name):
 def test_unknown_names_fail_like_any_modules():
     with pytest.raises(AttributeError, match="no attribute 'compress'"):
         _ = onnxcompress.compress
+
+
+def test_a_function_is_not_hidden_by_the_room_of_its_name():
+    """Importing onnxcompress.distill would put the sub-package where the function was."""
+    importlib.import_module("onnxcompress.distill")
+    assert callable(onnxcompress.distill)
+    rooms = {path.stem for path in Path(onnxcompress.__file__).parent.iterdir()}
+    assert rooms & set(onnxcompress.__all__) == {"distill"}, "another name needs the same care"
 
 
 def test_all_is_sorted_and_lazy_names_are_in_it():

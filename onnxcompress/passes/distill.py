@@ -99,7 +99,7 @@ def _engine() -> tuple[Any, Any]:
     from onnxcompress.errors import UsageError
 
     try:
-        import onnxcompress.distill.distillation as engine
+        from onnxcompress.distill import distillation as engine
         from onnxcompress.distill.settings import Settings
     except ModuleNotFoundError as error:
         if error.name != "torch":
