@@ -19,6 +19,7 @@ from onnxcompress.cost import costs
 from onnxcompress.data import DataSource, open_data, remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
+from onnxcompress.measurement import measure, measure_between
 from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
 from onnxcompress.recipe import Recipe
 from onnxcompress.report import PassRecord, Report
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 logger = logging.getLogger(__name__)
-
-# Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
-_SAMPLES_BETWEEN = 128
 
 
 class PassManager:
@@ -191,7 +189,7 @@ class PassManager:
             verify.check_interface(before, after)
             if group[0].effect is not Effect.LOSSY:
                 return dict(verify.check_exact(before, after, ctx))
-            return _quality_between(after, ctx)
+            return measure_between(after, ctx)
         except CompressError as error:
             error.add_note(f"found after the pass {names}; its edits were rolled back")
             raise
@@ -237,10 +235,7 @@ class PassManager:
             if any(p.effect is Effect.LOSSY for p in self.passes):
                 report.notes.append("accuracy NOT measured: give --data to measure it and to repair what was lost")
             return
-        comparison = verify.compare(
-            ctx.original, model, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed
-        )
-        report.quality = comparison.to_dict()
+        comparison, report.quality = measure(model, ctx, metric)
         gate.check(comparison)
 
 
@@ -284,10 +279,3 @@ def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSo
 def _costs(model: ir.Model, ctx: Context) -> dict[str, int]:
     table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime)
     return costs(model, table).summary()
-
-
-def _quality_between(model: ir.Model, ctx: Context) -> dict[str, Any]:
-    if ctx.held_out is None:
-        return {}
-    some = ctx.held_out.subset(range(min(len(ctx.held_out), _SAMPLES_BETWEEN)))
-    return verify.compare(ctx.original, model, some, options=ctx.runtime, seed=ctx.seed).to_dict()

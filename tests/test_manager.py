@@ -268,3 +268,14 @@ def test_the_result_repeats_from_its_recipe() -> None:
 def test_passes_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Scale().factor = 2.0  # type: ignore[misc]
+
+
+def test_with_a_teacher_the_student_is_measured_against_it() -> None:
+    teacher = _model()
+    student = PassManager([Scale(factor=-1.0)]).run(teacher).model
+    result = PassManager([Scale(factor=-1.0)]).run(student, data=_data(labels=True), teacher=teacher)
+    quality = result.report.quality
+    assert quality["top1_agreement"] == 1.0
+    assert quality["top1_agreement_before"] < 1.0
+    assert quality["accuracy_after"] == quality["accuracy_teacher"]
+    assert result.report.teacher == model_io.fingerprint(teacher)

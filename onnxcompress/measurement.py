@@ -1,0 +1,55 @@
+"""What a result is worth, on held-out samples: against the input, or against the teacher where one was given.
+
+With a teacher the input is itself measured against it, so that the report tells how far the student was and how far
+it is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from onnxcompress import verify
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxcompress.passes.base import Context
+
+Metric = Callable[..., float]
+
+# Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
+_SAMPLES_BETWEEN = 128
+
+
+def measure(model: ir.Model, ctx: Context, metric: Metric | None) -> tuple[verify.Comparison, dict[str, Any]]:
+    """The comparison that gates look at, and the report's quality figures.
+
+    Raises:
+        DataError: Where the held-out samples do not fit, or the metric fails.
+    """
+    assert ctx.held_out is not None, "the manager measures only where there are samples"
+    comparison = verify.compare(ctx.teacher, model, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed)
+    figures = comparison.to_dict()
+    if ctx.teacher is ctx.original:
+        return comparison, figures
+    start = verify.compare(ctx.teacher, ctx.original, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed)
+    return comparison, {**figures, **_from_the_start(figures, start.to_dict())}
+
+
+def measure_between(model: ir.Model, ctx: Context) -> dict[str, Any]:
+    """Figures after one LOSSY pass, on a few held-out samples; empty where there are none."""
+    if ctx.held_out is None:
+        return {}
+    some = ctx.held_out.subset(range(min(len(ctx.held_out), _SAMPLES_BETWEEN)))
+    return verify.compare(ctx.teacher, model, some, options=ctx.runtime, seed=ctx.seed).to_dict()
+
+
+def _from_the_start(now: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
+    """Before means the input model; the teacher's own score gets a name of its own."""
+    renamed = {f"{key}_before": start[key] for key in ("top1_agreement", "relative_l2", "sqnr_db") if key in start}
+    for score in ("accuracy", "metric"):
+        if f"{score}_after" in now and f"{score}_after" in start:
+            renamed[f"{score}_before"] = start[f"{score}_after"]
+            renamed[f"{score}_teacher"] = now[f"{score}_before"]
+    return renamed
