@@ -1,0 +1,46 @@
+"""Mergeable statistics of tensors, and one small pure function for each rule that turns them into a range.
+
+A rule is ``rule(histogram, *, levels, symmetric, ...) -> (low, high)`` with ``low <= 0 <= high``: the range that the
+integer grid has to cover. Rules and `collect` load on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from onnxcompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnxcompress.calibrators.collect import collect
+    from onnxcompress.calibrators.float_histogram import FloatHistogram
+
+Calibrator = Callable[..., tuple[float, float]]
+
+CALIBRATORS = ("uniform", "histogram", "kl", "mse")
+"""Names of the range rules: each is the function of that name in the module of that name."""
+
+__all__ = ["CALIBRATORS", "Calibrator", "FloatHistogram", "calibrator", "collect"]
+
+
+def calibrator(name: str) -> Calibrator:
+    """The range rule called `name`.
+
+    Raises:
+        UsageError: Where there is none of that name.
+    """
+    if name not in CALIBRATORS:
+        raise UsageError(
+            f"unknown calibrator {name!r}",
+            hint=f"Use one of: {', '.join(CALIBRATORS)}.",
+            code="USAGE-UNKNOWN-CALIBRATOR",
+        )
+    return getattr(import_module(f"onnxcompress.calibrators.{name}"), name)
+
+
+def __getattr__(name: str) -> Any:
+    places = {"FloatHistogram": "float_histogram", "collect": "collect"}
+    if name not in places:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{places[name]}"), name)
