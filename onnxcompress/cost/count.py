@@ -17,7 +17,7 @@ from onnxcompress.cost.rules import RULES, Rule, Sizes
 from onnxcompress.errors import ModelError
 from onnxcompress.graph import attribute, clone, iter_nodes, scopes, tensor_of
 from onnxcompress.model_io import to_bytes
-from onnxcompress.runtime.payload import MAX_PROTO_BYTES, sizes_of
+from onnxcompress.runtime.payload import MAX_PROTO_BYTES, bytes_of, sizes_of, stub_of, weight_bytes
 from onnxcompress.shapes import ShapeTable, infer
 
 
@@ -82,13 +82,10 @@ def parameters(model: ir.Model) -> int:
 
 def size_bytes(model: ir.Model) -> int:
     """Bytes of the model as a file, with its external data."""
-    tensors = [v.const_value for v in _constants(model) if v.is_initializer() and v.const_value is not None]
-    unique = {id(tensor): tensor for tensor in tensors}.values()
-    outside = sum(tensor.nbytes for tensor in unique if isinstance(tensor, ir.ExternalTensor))
-    inside = sum(tensor.nbytes for tensor in unique if not isinstance(tensor, ir.ExternalTensor))
-    if inside <= MAX_PROTO_BYTES:
-        return len(to_bytes(model)) + outside
-    return len(to_bytes(_hollow(model))) + inside + outside
+    weights = weight_bytes(model)
+    if weights <= MAX_PROTO_BYTES:
+        return len(to_bytes(model))
+    return len(ir.to_proto(_hollow(model)).SerializeToString()) + weights
 
 
 def _inlined(model: ir.Model) -> ir.Model:
@@ -112,9 +109,8 @@ def _hollow(model: ir.Model) -> ir.Model:
     copy = clone(model)
     for value in _constants(copy):
         tensor = value.const_value if value.is_initializer() else None
-        if tensor is not None:
-            shape, name = ir.Shape(sizes_of(tensor)), tensor.name or ""
-            value.const_value = ir.ExternalTensor("w", 0, 0, tensor.dtype, name=name, shape=shape, base_dir="")
+        if tensor is not None and bytes_of(tensor):
+            value.const_value = stub_of(tensor)
     return copy
 
 
@@ -183,7 +179,7 @@ class _Counter:
         if value is None:
             return None
         tensor = tensor_of(value)
-        if tensor is not None:
+        if tensor is not None and bytes_of(tensor):
             return sizes_of(tensor)
         known = self._table.probe(value.name)
         if known is None and value.shape is not None and value.shape.is_static():

@@ -1,7 +1,8 @@
-"""A model in the form that ONNX Runtime reads: bytes where it fits into a protobuf, else a temporary folder.
+"""A model in the form that ONNX Runtime reads: bytes where it fits into a protobuf, else bytes beside its weights.
 
-A protobuf ends at 2 GiB. A model whose weights lie in one folder of external data is handed over as bytes plus the
-name of that folder, so nothing is copied. Only what fits neither way is written to a temporary external-data file.
+A protobuf ends at 2 GiB. Above that the large initializers are named in the graph as external and handed over as they
+lie in memory (or in a mapped file), so that nothing is copied and no disk is used. What ONNX Runtime does not take that
+way (weights inside subgraphs, types below one byte) goes through a temporary external-data file.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
+import onnxruntime as ort
 
 from onnxcompress.graph import clone, scopes
-from onnxcompress.model_io import to_bytes
+from onnxcompress.model_io import save, to_bytes
 
 MAX_PROTO_BYTES = 2_000_000_000
 """What is still serialized in one piece; below protobuf's 2 GiB by a margin for the graph itself."""
+
+LENT_BYTES = 4096
+"""Smaller initializers stay in the graph: ONNX Runtime reads shapes from them."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,11 @@ class Payload:
 
     Attributes:
         source: The serialized model, or the path of a temporary file.
-        weights_folder: Folder that external data of a serialized model lies in; empty where there is none.
+        lent: Initializers that lie outside it, by name; they must live as long as the session.
     """
 
     source: bytes | str
-    weights_folder: str = ""
+    lent: tuple[tuple[str, ort.OrtValue], ...] = ()
 
 
 def initializer_tensors(model: ir.Model) -> list[ir.TensorProtocol]:
@@ -59,6 +64,12 @@ def sizes_of(tensor: ir.TensorProtocol) -> tuple[int, ...]:
     return tuple(size for size in tensor.shape if isinstance(size, int))
 
 
+def stub_of(tensor: ir.TensorProtocol, name: str = "") -> ir.ExternalTensor:
+    """A stand-in that has the tensor's name, type and shape, and no data."""
+    label, shape = name or tensor.name or "", ir.Shape(sizes_of(tensor))
+    return ir.ExternalTensor("absent", 0, tensor.nbytes, tensor.dtype, name=label, shape=shape, base_dir="")
+
+
 @contextlib.contextmanager
 def payload(model: ir.Model, limit: int = MAX_PROTO_BYTES) -> Generator[Payload, None, None]:
     """The model as ONNX Runtime can read it; a temporary folder lives as long as the block.
@@ -67,17 +78,26 @@ def payload(model: ir.Model, limit: int = MAX_PROTO_BYTES) -> Generator[Payload,
         model: What to hand over.
         limit: Most bytes of weights in one protobuf.
     """
-    tensors = initializer_tensors(model)
-    external = [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
-    folders = {str(Path(tensor.path).resolve().parent) for tensor in external}
-    inside = sum(bytes_of(tensor) for tensor in tensors if not isinstance(tensor, ir.ExternalTensor))
-    flat = all(Path(str(tensor.location)).name == str(tensor.location) for tensor in external)
-    if inside <= limit and not external:
+    if weight_bytes(model) <= limit:
         yield Payload(to_bytes(model))
-    elif inside <= limit and len(folders) == 1 and flat:
-        yield Payload(to_bytes(model), folders.pop())
-    else:
-        with tempfile.TemporaryDirectory(prefix="onnxcompress-") as folder:
-            path = Path(folder) / "model.onnx"
-            ir.save(clone(model), path, external_data="weights.bin")
-            yield Payload(str(path))
+        return
+    copy, lent = _lend(model)
+    left = sum(bytes_of(tensor) for tensor in initializer_tensors(copy) if not isinstance(tensor, ir.ExternalTensor))
+    if left <= limit:
+        yield Payload(ir.to_proto(copy).SerializeToString(deterministic=True), lent)
+        return
+    with tempfile.TemporaryDirectory(prefix="onnxcompress-") as folder:
+        yield Payload(str(save(model, Path(folder) / "model.onnx", external=True)))
+
+
+def _lend(model: ir.Model) -> tuple[ir.Model, tuple[tuple[str, ort.OrtValue], ...]]:
+    """A copy without its large initializers, and those as ONNX Runtime's own values over the same memory."""
+    copy = clone(model)
+    lent: list[tuple[str, ort.OrtValue]] = []
+    for name, value in copy.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or bytes_of(tensor) <= LENT_BYTES or tensor.dtype.bitwidth < 8:
+            continue
+        lent.append((name, ort.OrtValue.ortvalue_from_numpy_with_onnx_type(tensor.numpy(), int(tensor.dtype))))
+        value.const_value = stub_of(tensor, name)
+    return copy, tuple(lent)

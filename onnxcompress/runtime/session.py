@@ -47,7 +47,7 @@ class Session:
     """A model, loaded and ready to run.
 
     Args:
-        model: The model; models above 2 GB go through external data.
+        model: The model; models above 2 GB lend their weights.
         options: Providers, threads, custom operators.
         optimize: True for all of ONNX Runtime's graph optimizations, False for none (the oracle).
         taps: Names of intermediate tensors of the main graph that are returned as extra outputs.
@@ -71,9 +71,9 @@ class Session:
         settings = _settings(options, optimize, spinning)
         tapped = with_taps(model, taps)
         with payload(tapped) as given:
-            if given.weights_folder:
-                key = "session.model_external_initializers_file_folder_path"
-                settings.add_session_config_entry(key, given.weights_folder)
+            self._lent = given.lent
+            if given.lent:
+                settings.add_external_initializers(*(list(part) for part in zip(*given.lent, strict=True)))
             try:
                 self._ort = ort.InferenceSession(given.source, settings, providers=list(options.providers))
             except ORT_ERRORS as fault:

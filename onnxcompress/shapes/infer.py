@@ -22,7 +22,7 @@ from onnxcompress.graph import clone, scopes
 from onnxcompress.report import Finding
 from onnxcompress.runtime import dims_of, real_inputs, runnable_part
 from onnxcompress.runtime.batching import Dim
-from onnxcompress.runtime.payload import bytes_of, sizes_of
+from onnxcompress.runtime.payload import bytes_of, stub_of
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes.observe import observe, observe_branches, open_names, values_of
 from onnxcompress.shapes.probe import batch_symbols, probe_feeds, symbol
@@ -107,21 +107,14 @@ def _stripped(model: ir.Model) -> ir.Model:
     for scope in scopes(bare):
         for value in scope.initializers.values() if isinstance(scope, ir.Graph) else ():
             if value.const_value is not None and bytes_of(value.const_value) > STUB_BYTES:
-                value.const_value = _stub(value.const_value)
+                value.const_value = stub_of(value.const_value)
         for node in scope:
             held = node.attributes.get("value") if node.op_type == "Constant" else None
             if held is not None and held.type == ir.AttributeType.TENSOR and bytes_of(held.as_tensor()) > STUB_BYTES:
-                node.attributes["value"] = ir.AttrTensor("value", _stub(held.as_tensor()))
+                node.attributes["value"] = ir.AttrTensor("value", stub_of(held.as_tensor()))
             for output in node.outputs:
                 output.shape = None
     return bare
-
-
-def _stub(tensor: ir.TensorProtocol) -> ir.ExternalTensor:
-    shape = ir.Shape(sizes_of(tensor))
-    return ir.ExternalTensor(
-        "stripped", 0, tensor.nbytes, tensor.dtype, name=tensor.name or "", shape=shape, base_dir=""
-    )
 
 
 def _learn(table: ShapeTable, proto: onnx.ModelProto) -> None:

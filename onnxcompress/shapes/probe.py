@@ -106,7 +106,7 @@ def _check_type(value: ir.Value) -> None:
     kind = value.type
     tensor = kind is None or isinstance(kind, ir.TensorType)
     why = _REFUSED.get(value.dtype or ir.DataType.UNDEFINED) if tensor else "a sequence, an optional or a map"
-    if value.dtype is not None and value.dtype.bitwidth < 8:
+    if not why and value.dtype is not None and value.dtype.bitwidth < 8:
         why = f"{value.dtype.name}, which numpy lacks"
     if why:
         hint = "Give the model numeric inputs, or give samples of your own with --data."

@@ -15,7 +15,7 @@ from onnxcompress.errors import CompressError
 from onnxcompress.graph import clone
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import Session, foreign_ops, runnable_part
-from onnxcompress.runtime.payload import sizes_of
+from onnxcompress.runtime.payload import bytes_of, sizes_of
 from onnxcompress.verify.failure import VerifyFailure
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _light_proto(model: ir.Model) -> onnx.ModelProto:
     inputs = set(graph.inputs)
     for name, value in list(graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or (tensor.nbytes <= _LIGHT_BYTES and not isinstance(tensor, ir.ExternalTensor)):
+        if tensor is None or (bytes_of(tensor) <= _LIGHT_BYTES and not isinstance(tensor, ir.ExternalTensor)):
             continue
         graph.initializers.pop(name)
         value.shape, value.type = ir.Shape(sizes_of(tensor)), ir.TensorType(tensor.dtype)

@@ -13,11 +13,10 @@ def parsed(body: str, **constants: np.ndarray) -> ir.Model:
     model = ir.from_onnx_text(f"{HEADER} {body}")
     for name, array in constants.items():
         graph = model.graph
-        value = next(v for node in graph for v in node.inputs if v is not None and v.name == name)
+        value = next(v for v in graph.inputs if v.name == name)
         value.const_value = ir.tensor(array, name=name)
         value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(array.shape)
-        if value in graph.inputs:
-            graph.inputs.remove(value)
+        graph.inputs.remove(value)
         graph.register_initializer(value)
     return model
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -84,39 +86,41 @@ def test_library_that_is_none_is_refused(tmp_path):
         Session(linear(), RuntimeOptions(custom_ops=(path,)))
 
 
-def test_weights_above_the_protobuf_limit_go_through_a_temporary_file():
-    model = linear()
-    assert weight_bytes(model) == 48
+def two_layers() -> ir.Model:
+    text = "g (float[N,64] x, float[64,64] a, float16[64,64] b) => (float[N,64] y)"
+    body = "{ h = MatMul(x, a) c = Cast<to=1>(b) y = MatMul(h, c) }"
+    return parsed(f"{text} {body}", a=normal(64, 64), b=normal(64, 64, seed=1).astype(np.float16))
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_weights_above_the_protobuf_limit_are_lent(monkeypatch, optimize):
+    model, x = two_layers(), normal(2, 64)
+    expected = Session(model, ONE, optimize=optimize).run({"x": x})["y"]
     with payload(model, limit=16) as given:
-        assert isinstance(given.source, str)
-        assert ir.load(given.source).graph.initializers["w"].const_value.numpy().shape == (4, 3)
-
-
-def test_external_data_in_one_folder_is_not_copied(tmp_path):
-    ir.save(linear(), tmp_path / "m.onnx", external_data="m.bin", size_threshold_bytes=0)
-    model = ir.load(tmp_path / "m.onnx")
-    with payload(model) as given:
         assert isinstance(given.source, bytes)
-        assert given.weights_folder == str(tmp_path.resolve())
-    x = normal(2, 4)
-    expected = Session(linear(), ONE).run({"x": x})["logits"]
+        assert [name for name, _ in given.lent] == ["a", "b"]
+        assert len(given.source) < 2000
+    monkeypatch.setattr("onnxcompress.runtime.session.payload", lambda model: payload(model, limit=16))
+    np.testing.assert_array_equal(Session(model, ONE, optimize=optimize).run({"x": x})["y"], expected)
+
+
+def test_what_cannot_be_lent_goes_through_a_temporary_file(monkeypatch):
+    model, x = linear(), normal(2, 4)
+    assert weight_bytes(model) == 48
+    expected = Session(model, ONE).run({"x": x})["logits"]
+    with payload(model, limit=16) as given:
+        path = Path(str(given.source))
+        assert path.is_file()
+    assert not path.exists()
+    monkeypatch.setattr("onnxcompress.runtime.session.payload", lambda model: payload(model, limit=16))
     np.testing.assert_array_equal(Session(model, ONE).run({"x": x})["logits"], expected)
 
 
-def test_external_data_in_several_folders_is_gathered(tmp_path):
-    text = "g (float[N,4] x, float[4,4] a, float[4,3] b) => (float[N,3] y) { h = MatMul(x, a) y = MatMul(h, b) }"
-    plain = parsed(text, a=normal(4, 4), b=normal(4, 3, seed=1))
-    model = parsed(text, a=normal(4, 4), b=normal(4, 3, seed=1))
-    for name in "ab":
-        folder = tmp_path / name
-        folder.mkdir()
-        array = model.graph.initializers[name].const_value.numpy()
-        (folder / "w.bin").write_bytes(array.tobytes())
-        shape = ir.Shape(array.shape)
-        tensor = ir.ExternalTensor("w.bin", 0, array.nbytes, ir.DataType.FLOAT, shape=shape, name=name, base_dir=folder)
-        model.graph.initializers[name].const_value = tensor
+def test_external_data_is_read(tmp_path):
+    ir.save(linear(), tmp_path / "m.onnx", external_data="m.bin", size_threshold_bytes=0)
     x = normal(2, 4)
-    np.testing.assert_array_equal(Session(model, ONE).run({"x": x})["y"], Session(plain, ONE).run({"x": x})["y"])
+    expected = Session(linear(), ONE).run({"x": x})["logits"]
+    np.testing.assert_array_equal(Session(ir.load(tmp_path / "m.onnx"), ONE).run({"x": x})["logits"], expected)
 
 
 @pytest.mark.parametrize(
