@@ -39,6 +39,11 @@ def parse_mapping(items: Sequence[str]) -> dict[str, str]:
     return {left: right for left, _, right in pairs}
 
 
+def is_number(text: str) -> bool:
+    """True for text that feeds a constant (``--map state=0``)."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def resolve_keys(table: Table, specs: Sequence[InputSpec], mapping: Mapping[str, str]) -> dict[str, str]:
     """The key that feeds each input: mapped, of the same name, or the only one left for the only input left.
 
@@ -68,7 +73,7 @@ def _check_mapping(table: Table, specs: Sequence[InputSpec], mapping: Mapping[st
                 hint=f"Its inputs are: {', '.join(names)}.",
                 code="USAGE-MAP",
             )
-        if key not in table and not (name in names and _NUMBER.fullmatch(key)):
+        if key not in table and not (name in names and is_number(key)):
             raise UsageError(
                 f"--map {name}={key}: the data has no key {key!r}",
                 hint=f"Its keys are: {', '.join(filter(None, table)) or '(none)'}.",

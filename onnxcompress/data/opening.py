@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.data.binding import Bound, bind, bind_labels, constant, count_samples, resolve_keys
+from onnxcompress.data.binding import Bound, bind, bind_labels, constant, count_samples, is_number, resolve_keys
 from onnxcompress.data.columns import Column
 from onnxcompress.data.fit import Plan, channel_axis
 from onnxcompress.data.fitted import Feed, FittedSource
@@ -153,18 +153,27 @@ def _open_folder(folder: Path, specs: list[InputSpec], options: _Options) -> Dat
     files, classes, kind = list_files(folder)
     if kind != "picture":
         return _assemble(read_array_folder(files, classes, kind), specs, options, folder.name)
-    if len(specs) > 1:
-        raise DataError(
-            "a folder of pictures feeds one input",
-            where=f"input {specs[1]}",
-            why=f"the model has {len(specs)} inputs",
-            hint="Save all inputs as npz, or use --data file.py:function.",
-            code="DATA-MISSING-INPUT",
-        )
-    column = image_column(files, specs[0], layout=options.layout, resize=options.resize, size=options.size)
+    spec = next((s for s in specs if len(s.sample_dims or ()) == 3), specs[0])
+    column = image_column(files, spec, layout=options.layout, resize=options.resize, size=options.size)
+    pictures = _feed(spec, Bound(column, Plan(), spec), spec, options)
+    others = [_constant_beside(s, options, column.length) for s in specs if s is not spec]
     table: Table = {} if classes is None else {CLASS_KEY: of_array(classes)}
     labels = bind_labels(table, _known(options.labels, table), "", set(), column.length)
-    return FittedSource([_feed(specs[0], Bound(column, Plan(), specs[0]), specs[0], options)], labels)
+    return FittedSource([pictures, *others], labels)
+
+
+def _constant_beside(spec: InputSpec, options: _Options, length: int) -> Feed:
+    text = options.mapping.get(spec.name, "")
+    if not is_number(text):
+        raise DataError(
+            "a folder of pictures feeds one input",
+            where=f"input {spec}",
+            why="nothing feeds this one",
+            hint=f"Say that it is constant, --map {spec.name}=0, or save all inputs as npz.",
+            code="DATA-MISSING-INPUT",
+        )
+    bound = constant(text, spec, length)
+    return Feed(spec, bound.column, bound.plan, Preprocess(), None)
 
 
 def _assemble(table: Table, specs: list[InputSpec], options: _Options, where: str) -> DataSource:

@@ -116,9 +116,14 @@ def test_models_that_do_not_take_pictures(red):
         with pytest.raises((DataError, UsageError)) as caught:
             open_data(red, model_taking(taken))
         assert words in str(caught.value)
+    two = model_taking("float[N,2] more", "float[N,3,8,8] x")
     with pytest.raises(DataError, match="feeds one input") as caught:
-        open_data(red, model_taking("float[N,3,8,8] x", "float[N,2] more"))
+        open_data(red, two)
     assert "'more'" in caught.value.where
+    assert "--map more=0" in caught.value.hint
+    read = open_data(red, two, mapping={"more": "0.5"}, preset="unit").read([0])
+    assert read["more"].tolist() == [[0.5, 0.5]]
+    assert read["x"].max() == 1
     with pytest.raises(UsageError, match="unknown resize"):
         open_data(red, model_taking("float[N,3,8,8] x"), resize="pad")
 
