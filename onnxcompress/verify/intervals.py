@@ -26,7 +26,7 @@ def proportion(hits: int, count: int) -> Interval:
     share, z2 = hits / count, Z95 * Z95
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = Z95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count)) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (max(0.0, middle - half) if hits else 0.0), (min(1.0, middle + half) if hits < count else 1.0)
 
 
 def paired_difference(lost: int, won: int, count: int) -> Interval:
