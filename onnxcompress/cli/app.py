@@ -56,7 +56,7 @@ def _root(version: bool = typer.Option(False, "--version", metavar="", help="Pri
 
     Results go to stdout, everything else to stderr. Nothing is sent anywhere.
 
-    Environment: ONNXCOMPRESS_CACHE (folder for caches), ONNXCOMPRESS_NO_PLUGINS=1 (no third-party passes), NO_COLOR=1.
+    Environment: NO_COLOR=1 (no colour), ONNXCOMPRESS_NO_PLUGINS=1 (no third-party passes).
     """
     if version:
         from onnxcompress import __version__

@@ -56,7 +56,7 @@ def _facts() -> dict[str, Any]:
         "integer extensions": _extensions(),
         "memory": _memory(),
         "free disk here": _bytes(shutil.disk_usage(Path.cwd()).free),
-        "cache folder": str(_cache_folder()),
+        "cache": "none: nothing is kept between runs",
         "distill": "ready" if util.find_spec("torch") else 'needs PyTorch: pip install "onnxcompress[distill]"',
         "passes": pass_names(),
         "targets": target_names(),
@@ -104,14 +104,6 @@ def _bytes(value: int) -> str:
     from onnxcompress.report.units import cost
 
     return cost("bytes", value)
-
-
-def _cache_folder() -> Path:
-    """Where caches would lie; the folder is made when something is first cached."""
-    given = os.environ.get("ONNXCOMPRESS_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnxcompress"
 
 
 def _text(value: Any) -> str:

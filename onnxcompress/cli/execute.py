@@ -71,11 +71,11 @@ def execute(
         return
     target = check_output(source, flags.output, suffix)
     with Terminal(flags.log) as terminal:
+        _warn(recipe, flags.data, terminal)
         result = _run(source, recipe, flags, teacher, terminal)
         written = result.save(target, force=flags.output.force, stamp=not flags.output.no_stamp)
         _write_report(result.report, flags.output, written)
-        terminal.stop_progress()
-        _tell(result.report, written, terminal, verbose=flags.log.verbose > 0)
+        _tell(result.report, terminal, verbose=flags.log.verbose > 0)
     payload = {"output": str(written), **result.report.to_dict()}
     write_result(json.dumps(payload, indent=2, ensure_ascii=False) if flags.output.json else str(written))
 
@@ -103,23 +103,50 @@ def check_output(source: Path, flags: OutputFlags, suffix: str) -> Path:
     return target
 
 
+def _warn(recipe: Recipe, data: DataFlags, terminal: Terminal) -> None:
+    """Say before the work what will not be known after it."""
+    lossy = any(p.effect == "lossy" for p in recipe.passes)
+    if lossy and data.data is None and data.eval_data is None:
+        terminal.say("warning: accuracy will NOT be measured: give --data to measure it and to repair what is lost")
+
+
 def _run(source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, terminal: Terminal) -> Result:
     from onnxcompress.api import run_recipe
 
-    return run_recipe(
-        recipe,
-        source,
-        data=flags.data.options(),
-        teacher=teacher,
-        shapes=flags.runtime.shapes(),
-        scope=flags.scope.options(),
-        runtime=flags.runtime.options(),
-        metric=_metric(flags.quality.metric),
-        latency=flags.quality.latency,
-        progress=terminal.progress,
-        on_record=lambda record: terminal.say(_line(record)),
-        **flags.settings(),
-    )
+    records: list[PassRecord] = []
+
+    def on_record(record: PassRecord) -> None:
+        records.append(record)
+        terminal.say(_line(record))
+
+    try:
+        return run_recipe(
+            recipe,
+            source,
+            data=flags.data.options(),
+            teacher=teacher,
+            shapes=flags.runtime.shapes(),
+            scope=flags.scope.options(),
+            runtime=flags.runtime.options(),
+            metric=_metric(flags.quality.metric),
+            latency=flags.quality.latency,
+            progress=terminal.progress,
+            on_record=on_record,
+            **flags.settings(),
+        )
+    except CompressError:
+        if flags.log.verbose:
+            _show_findings(records, terminal)
+        raise
+
+
+def _show_findings(records: list[PassRecord], terminal: Terminal) -> None:
+    """What the passes reported before the run failed."""
+    from onnxcompress.report.summary import group_findings
+    from onnxcompress.report.table import findings_table
+
+    terminal.stop_progress()
+    terminal.draw(findings_table(group_findings([f for record in records for f in record.findings])))
 
 
 def _write_report(report: Report, flags: OutputFlags, written: Path) -> None:
@@ -149,7 +176,8 @@ def _line(record: PassRecord) -> str:
     return f"{record.name}: {pass_line(record)} ({record.seconds:.1f} s)"
 
 
-def _tell(report: Report, written: Path, terminal: Terminal, *, verbose: bool) -> None:
+def _tell(report: Report, terminal: Terminal, *, verbose: bool) -> None:
     from onnxcompress.report.table import render
 
+    terminal.stop_progress()
     terminal.draw(render(report, findings=verbose))

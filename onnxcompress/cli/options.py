@@ -160,11 +160,11 @@ class RuntimeFlags(Group):
 
 @dataclass(frozen=True)
 class ScopeFlags(Group):
-    """Which nodes are touched."""
+    """Which nodes are compressed; rewrites that keep the numbers are not bound by it."""
 
     panel: ClassVar[str] = "Scope"
-    only: tuple[str, ...] = flag((), "Touch only these: a name, re:PATTERN or op:TYPE.", metavar="NODE")
-    exclude: tuple[str, ...] = flag((), "Leave these alone: a name, re:PATTERN or op:TYPE.", metavar="NODE")
+    only: tuple[str, ...] = flag((), "Compress only these: a name, re:PATTERN or op:TYPE.", metavar="NODE")
+    exclude: tuple[str, ...] = flag((), "Leave these as they are: a name, re:PATTERN or op:TYPE.", metavar="NODE")
 
     def options(self) -> Scope:
         """The same as the Python API takes it."""

@@ -50,7 +50,7 @@ def render(report: Report, *, findings: bool = True) -> Group:
     groups = group_findings(report.findings)
     shown = [g for g in groups if findings or g.severity is Severity.WARNING]
     if shown:
-        parts.append(_findings(shown))
+        parts.append(findings_table(shown))
     hidden = sum(g.count for g in groups) - sum(g.count for g in shown)
     more = [f"{hidden} more findings: see them with -v or in --report"] if hidden else []
     notes = [Text(f"note: {note}", overflow="fold") for note in (*report.notes, *_samples(report), *more)]
@@ -85,7 +85,8 @@ def _passes(report: Report) -> Table:
     return table
 
 
-def _findings(groups: list[FindingGroup]) -> Table:
+def findings_table(groups: list[FindingGroup]) -> Table:
+    """Findings by code, with the first of each."""
     from rich.text import Text
 
     table = _table("finding", "n", "first of them")

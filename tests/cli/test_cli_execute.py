@@ -151,3 +151,40 @@ def test_a_pattern_that_matches_nothing_is_an_error(cli: CommandLine, model: Pat
     outcome = cli("run", "fold-batchnorm", model, "--exclude", "nosuchnode")
     assert (outcome.code, outcome.out) == (2, "")
     assert "nosuchnode" in outcome.err
+
+
+NOTHING = """
+from dataclasses import dataclass
+from onnxcompress import Effect, Finding, Pass
+
+@dataclass(frozen=True, kw_only=True)
+class Nothing(Pass):
+    "Do nothing."
+    name = "nothing"
+    effect = Effect.LOSSY
+
+    def run(self, model, ctx):
+        yield Finding("NOTHING-DONE", "there was nothing to do", "norm")
+"""
+
+
+@pytest.fixture
+def nothing(model: Path) -> str:
+    """A lossy pass that reports one finding and changes nothing."""
+    model.with_name("nothing.py").write_text(NOTHING)
+    return f"{model.with_name('nothing.py')}:Nothing"
+
+
+def test_the_findings_of_a_run_that_failed_are_shown_with_v(cli: CommandLine, model: Path, nothing: str) -> None:
+    outcome = cli("run", "nothing", model, "--pass", nothing, "--verbose")
+    assert outcome.code == 5
+    assert "norm: there was nothing to do" in outcome.err
+    assert "norm: there was nothing to do" not in cli("run", "nothing", model, "--pass", nothing).err
+
+
+def test_a_lossy_run_without_data_says_first_that_accuracy_is_not_measured(
+    cli: CommandLine, model: Path, nothing: str
+) -> None:
+    outcome = cli("run", "nothing", model, "--pass", nothing, "--allow-unchanged")
+    assert outcome.code == 0
+    assert outcome.err.startswith("warning: accuracy will NOT be measured: give --data")
