@@ -1,0 +1,50 @@
+"""The pass that removes channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from onnxcompress.passes.base import Context, Effect, Pass, option
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxcompress.report import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneChannels(Pass):
+    """Remove whole channels, filters, neurons and hidden units, with every weight, shape and attribute they touch.
+
+    Works on any graph: what belongs together is found by tracing indices, what cannot be cut is reported with a reason.
+    """
+
+    name: ClassVar[str] = "prune-channels"
+    effect: ClassVar[Effect] = Effect.LOSSY
+    not_after: ClassVar[tuple[str, ...]] = ()
+
+    ratio: float = option(0.0, "Fraction of the channels to remove, 0 to 1.")
+    target_macs: str = option("", "Multiply-accumulates to reach: 0.5x of the original, or a figure such as 2M.")
+    target_params: str = option("", "Parameters to reach: 0.5x of the original, or a figure such as 200k.")
+    score: str = option("l2", "Norm that tells which channels go first.", choices=("l1", "l2"))
+    allocation: str = option(
+        "uniform",
+        "uniform: every layer gives the same fraction; global: the least important per cost, wherever they are.",
+        choices=("uniform", "global"),
+    )
+    filter_ratio: float = option(0.0, "Fraction of convolution filters to remove, chosen by the filters' norms.")
+    channel_ratio: float = option(0.0, "Fraction of convolution input channels to remove.")
+    neuron_ratio: float = option(0.0, "Fraction of neurons of fully connected and recurrent layers to remove.")
+    layer: tuple[str, ...] = option((), "Rates by layer: NAME=0.3, re:REGEX=0.3 or op:TYPE=0.3; the last one wins.")
+    min_channels: int = option(1, "Fewest channels that a layer keeps.")
+    align: int | None = option(None, "Keep multiples of this; by default what the target likes, where it fits.")
+
+    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
+        """Cut `model` in place; see `onnxcompress.passes.pruning`."""
+        from onnxcompress.passes.pruning.plan import check_options
+        from onnxcompress.passes.pruning.prune import prune
+
+        check_options(self)
+        return prune(model, ctx, self)

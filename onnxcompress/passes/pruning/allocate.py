@@ -1,0 +1,132 @@
+"""Who gives how much: one rate for all cells, or a greedy walk by importance lost per cost saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxcompress.errors import UsageError
+from onnxcompress.passes.pruning.budget import Budget
+from onnxcompress.passes.pruning.cells import Cell
+
+FLOOR = 0.1
+"""Fraction of a cell that a global walk leaves (PruningBench's protection against collapsed layers)."""
+
+Counts = np.ndarray
+"""How many columns of each cell's order go."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the counts.
+
+    Attributes:
+        align: Kept channels are rounded to a multiple of this.
+        strict: Round also narrow cells, because the user asked for it.
+        least: Fewest channels that a cell keeps.
+    """
+
+    align: int = 1
+    strict: bool = False
+    least: int = 1
+
+    def count(self, cell: Cell, wanted: float) -> int:
+        """The whole number of columns nearest to `wanted` that these limits allow.
+
+        Without `strict`, alignment is left out where a cell is narrower than four steps: it would defeat the request.
+        """
+        rows = cell.order.shape[0]
+        kept = cell.width - wanted
+        step = max(1, self.align // rows)
+        if step > 1 and (self.strict or cell.width >= 4 * step):
+            # To the nearest multiple, never by flooring: half a step either way is the least harm.
+            kept = max(step, step * round(kept / step))
+        most = min(cell.order.shape[1], cell.width - max(1, -(-self.least // rows)))
+        return int(np.clip(cell.width - round(kept), 0, max(0, most)))
+
+
+def uniform(cells: Sequence[Cell], rates: Sequence[float], limits: Limits) -> Counts:
+    """Each cell gives its rate."""
+    return np.array([limits.count(c, rate * c.width) for c, rate in zip(cells, rates, strict=True)], dtype=np.int64)
+
+
+def uniform_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits) -> Counts:
+    """One rate for all cells, the least that reaches `goal`, then single channels given back while it holds."""
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        reached = budget.cost(uniform(cells, [middle] * len(cells), limits)) <= goal
+        low, high = (low, middle) if reached else (middle, high)
+    counts = uniform(cells, [high] * len(cells), limits)
+    return _refill(cells, budget, goal, limits, counts)
+
+
+def greedy(cells: Sequence[Cell], done: Callable[[Counts], bool], budget: Budget, limits: Limits) -> Counts:
+    """Remove the step that loses the least importance per cost saved, until `done`."""
+    counts = np.zeros(len(cells), np.int64)
+    tops = [limits.count(c, (1 - FLOOR) * c.width) for c in cells]
+    steps = [max(1, min(limits.align if limits.strict else 1, c.width), c.width // 32) for c in cells]
+    prices = np.array([_price(cells, i, counts, steps, tops, budget) for i in range(len(cells))])
+    while len(cells) and np.isfinite(prices).any() and not done(counts):
+        best = int(np.argmin(prices))
+        counts[best] = min(counts[best] + steps[best], tops[best])
+        for i in budget.neighbours(best):
+            prices[i] = _price(cells, i, counts, steps, tops, budget)
+    return counts
+
+
+def _price(
+    cells: Sequence[Cell], i: int, counts: Counts, steps: Sequence[int], tops: Sequence[int], budget: Budget
+) -> float:
+    start, stop = int(counts[i]), min(int(counts[i]) + steps[i], tops[i])
+    if stop <= start:
+        return np.inf
+    saved = budget.saving(i, counts, stop)
+    return float(cells[i].importance[start:stop].sum()) / saved if saved > 0 else np.inf
+
+
+def greedy_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits) -> Counts:
+    """The greedy walk down to a cost."""
+    counts = greedy(cells, lambda now: budget.cost(now) <= goal, budget, limits)
+    return _refill(cells, budget, goal, limits, counts)
+
+
+def _refill(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits, counts: Counts) -> Counts:
+    """Give back the most important removed channels for which there is room under the goal."""
+    if limits.align > 1:
+        return counts
+    spare = goal - budget.cost(counts)
+    for _ in range(4 * len(cells)):
+        options: list[tuple[float, int]] = []
+        for i in np.flatnonzero(counts).tolist():
+            back = counts.copy()
+            back[i] -= 1
+            cost = budget.cost(back) - budget.cost(counts)
+            if 0 < cost <= spare:
+                options.append((float(cells[i].importance[back[i]]) / cells[i].order.shape[0], i))
+        if not options:
+            return counts
+        best = max(options)[1]
+        counts[best] -= 1
+        spare = goal - budget.cost(counts)
+    return counts
+
+
+def goal_of(text: str, whole: float, option: str) -> float:
+    """``0.5x`` of the original, or an absolute number with k, M or G.
+
+    Raises:
+        UsageError: Where the text is neither, or no reduction.
+    """
+    units: Mapping[str, float] = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "x": whole}
+    hint = f"Write {option} as 0.5x (of the original) or as an absolute figure such as 2M."
+    try:
+        unit = units.get(text[-1:], None)
+        goal = float(text) if unit is None else float(text[:-1]) * unit
+    except ValueError as fault:
+        raise UsageError(f"cannot read {option} {text!r}", hint=hint, code="USAGE-TARGET") from fault
+    if not goal > 0:
+        raise UsageError(f"{option} {text} leaves nothing", hint=hint, code="USAGE-TARGET")
+    return goal

@@ -1,0 +1,156 @@
+"""What a prune must satisfy: the result equals the original with the doomed slices set to zero.
+
+Reference: every weight, bias and additive constant keeps its size and loses its doomed slices. Scales, variances and
+divisors are left as they are: their channel is zero already, and zero there would divide. Atoms that a norm or a mean
+runs over change its statistics; for them only shapes are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress.errors import InternalError
+from onnxcompress.graph import clone, set_constant
+from onnxcompress.passes.pruning.surgery import Cut
+from onnxcompress.passes.pruning.trace import Port, Use, array
+from onnxcompress.runtime import Session
+from onnxcompress.runtime.session import is_tensor
+from onnxcompress.runtime_options import RuntimeOptions
+
+TOLERANCE = 1e-5
+"""Relative to the largest reference value: sums of other lengths round differently."""
+
+_DIVIDES = {("BatchNormalization", 4), ("Div", 1), ("Pow", 0), ("Pow", 1), ("Mod", 1)}
+_SCALES = ("QuantizeLinear", "DequantizeLinear")
+
+
+@dataclass(frozen=True)
+class ZeroTest:
+    """What the comparison found.
+
+    Attributes:
+        error: Largest difference over the largest reference value, over all float outputs; NaN where not compared.
+        compared: False where statistics changed, so that numbers legitimately differ.
+    """
+
+    error: float
+    compared: bool
+
+
+def zeroed(cut: Cut) -> ir.Model:
+    """A copy of the traced model, at full size, whose doomed slices are zero."""
+    model = cut.found.model
+    copy = clone(model)
+    values = dict(zip(_values(model), _values(copy), strict=True))
+    nodes = dict(zip(model.graph, copy.graph, strict=True))
+    names = set(cut.names)
+    for number, use in enumerate(cut.found.uses):
+        numbers = array(use.value)
+        if numbers is None or _divides(use):
+            continue
+        masked = _masked(cut, use, numbers)
+        if masked is numbers:
+            continue
+        if use.ports and len(use.value.uses()) > len(use.ports):
+            fresh = _constant(copy, names, f"{use.value.name}_zeroed_{number}", masked)
+            for node, index in use.ports:
+                nodes[node].replace_input_with(index, fresh)
+        else:
+            set_constant(values[use.value], masked)
+    return copy
+
+
+def _values(model: ir.Model) -> list[ir.Value]:
+    return [*model.graph.initializers.values(), *(v for node in model.graph for v in node.outputs)]
+
+
+def _constant(model: ir.Model, names: set[str], name: str, numbers: np.ndarray) -> ir.Value:
+    from onnxcompress.graph import add_initializer, fresh_name
+
+    return add_initializer(model.graph, fresh_name(names, name), numbers)
+
+
+def _divides(use: Use) -> bool:
+    ports: list[Port] = use.ports or [(u.node, u.idx) for u in use.value.uses()]
+    return any((n.op_type, i) in _DIVIDES or (n.op_type in _SCALES and i > 0) for n, i in ports)
+
+
+def _masked(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:
+    result = numbers
+    for axis, ids in enumerate(use.labels):
+        if ids is not None and not cut.keep(ids).all():
+            shape = [-1 if a == axis else 1 for a in range(numbers.ndim)]
+            result = np.where(cut.keep(ids).reshape(shape), result, np.zeros((), numbers.dtype))
+    if use.grouped is not None and use.grouped[0] is not None:
+        inputs, groups = use.grouped
+        columns = numbers.shape[1]
+        keep = np.repeat(cut.keep(inputs).reshape(groups, columns), numbers.shape[0] // groups, axis=0)
+        if not keep.all():
+            shape = (*keep.shape, *([1] * (numbers.ndim - 2)))
+            result = np.where(keep.reshape(shape), result, np.zeros((), numbers.dtype))
+    return result
+
+
+def changes_statistics(cut: Cut) -> bool:
+    """Whether a norm or a mean runs over an axis that was cut."""
+    return any(not cut.keep(ids).all() for ids in cut.found.statistics)
+
+
+def compare(
+    reference: ir.Model,
+    pruned: ir.Model,
+    feeds: Mapping[str, np.ndarray],
+    options: RuntimeOptions,
+    *,
+    statistics: bool,
+) -> ZeroTest:
+    """Run both models, without ONNX Runtime's optimizations, and compare.
+
+    Args:
+        reference: The zeroed original.
+        pruned: The result.
+        feeds: Seeded inputs in range.
+        options: Providers, threads, custom operators.
+        statistics: Only shapes are comparable.
+
+    Raises:
+        InternalError: Naming the output that differs.
+    """
+    expected = Session(reference, options, optimize=False).run(feeds)
+    found = Session(pruned, options, optimize=False).run(feeds)
+    worst = 0.0
+    for name, wanted in expected.items():
+        got = found[name]
+        if not is_tensor(wanted):
+            continue
+        if wanted.shape != got.shape:
+            raise _failure(name, f"its shape {wanted.shape} became {got.shape}")
+        if not statistics and wanted.dtype.kind in "fV" and wanted.size:
+            worst = max(worst, _distance(wanted, got))
+            if not worst <= tolerance(wanted.dtype):
+                raise _failure(name, f"it differs from the masked original by {worst:.2g} of its range")
+    return ZeroTest(float("nan") if statistics else worst, not statistics)
+
+
+def tolerance(dtype: np.dtype) -> float:
+    """Allowed relative difference for a float type."""
+    return TOLERANCE if dtype.itemsize >= 4 else 1e-2
+
+
+def _distance(wanted: np.ndarray, got: np.ndarray) -> float:
+    a, b = wanted.astype(np.float64), got.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if same.all():
+        return 0.0
+    scale = max(float(np.abs(a[np.isfinite(a)]).max(initial=0.0)), 1e-6)
+    return float(np.abs(np.where(same, 0.0, a - b)).max()) / scale
+
+
+def _failure(name: str, why: str) -> InternalError:
+    hint = "Please report it with the model; --exclude leaves the nodes concerned alone."
+    return InternalError("a cut changed more than it should", where=f"output {name}", why=why, hint=hint,
+                         code="PRUNE-ORACLE")  # fmt: skip

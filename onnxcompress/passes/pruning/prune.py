@@ -1,0 +1,102 @@
+"""The pass itself: trace, decide, cut, and hold the result to the masked original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress.cost import costs
+from onnxcompress.graph import clone, in_scope, label
+from onnxcompress.passes.base import Context
+from onnxcompress.passes.normalizing.dead import remove_dead
+from onnxcompress.passes.pruning import oracles
+from onnxcompress.passes.pruning.cells import Cell, cells
+from onnxcompress.passes.pruning.importance import importance
+from onnxcompress.passes.pruning.plan import decide
+from onnxcompress.passes.pruning.relabel import relabel
+from onnxcompress.passes.pruning.rules import RULES
+from onnxcompress.passes.pruning.surgery import Cut, cut_constants, kept, update_shapes
+from onnxcompress.passes.pruning.trace import Trace, trace
+from onnxcompress.report import Finding, Severity
+from onnxcompress.shapes import infer, probe_feeds
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.prune_channels import PruneChannels
+
+META = "onnxcompress.kept"
+
+
+def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Finding]:
+    """Cut `model` in place.
+
+    Raises:
+        UsageError: Where a layer pattern matches nothing.
+        InternalError: Where the result is not what the masked original computes; the manager rolls it back.
+    """
+    table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime, values=True)
+    scope = in_scope(model, ctx.scope.only, ctx.scope.exclude)
+    found = trace(model, table, RULES, scope)
+    choices = cells(found, scores := importance(found, options.score))
+    del scores
+    removed = decide(found, choices, options, ctx, costs(model, table))
+    yield from _frozen(found)
+    if not removed.any():
+        yield Finding("PRUNE-NOTHING", "no channel was removed", severity=Severity.WARNING)
+        return
+    cut = Cut(found, removed)
+    reference = oracles.zeroed(cut)
+    statistics = oracles.changes_statistics(cut)
+    yield from _cuts(choices, cut)
+    _apply(model, cut)
+    yield _checked(reference, model, table.feeds, ctx, statistics)
+
+
+def _apply(model: ir.Model, cut: Cut) -> None:
+    before = model.meta.get(META, {})
+    update_shapes(cut)
+    model.meta[META] = kept(cut, before)
+    relabel(cut)
+    cut_constants(cut)
+    remove_dead(model)
+
+
+def _checked(
+    reference: ir.Model, model: ir.Model, feeds: Mapping[str, np.ndarray], ctx: Context, statistics: bool
+) -> Finding:
+    """The oracles, at the probe and at another batch."""
+    part = clone(model)
+    result = oracles.compare(reference, part, feeds, ctx.runtime, statistics=statistics)
+    other = probe_feeds(reference, shapes=ctx.shapes, batch=3, seed=ctx.seed + 1, options=ctx.runtime)
+    second = oracles.compare(reference, part, other, ctx.runtime, statistics=statistics)
+    if statistics:
+        text = "statistics of a norm or mean run over removed channels, so numbers were not compared; shapes were"
+        return Finding("PRUNE-STATISTICS", text)
+    worst = max(result.error, second.error)
+    text = f"the result equals the original with the removed channels at zero (difference {worst:.1e} of the range)"
+    return Finding("PRUNE-EXACT", text, numbers={"error": worst})
+
+
+def _cuts(choices: list[Cell], cut: Cut) -> Iterator[Finding]:
+    for cell in choices:
+        gone = int((~cut.keep(cell.order.ravel())).sum())
+        if gone:
+            width = cell.width * cell.order.shape[0]
+            others = len(cell.producers) - 1
+            more = f" and {others} more" if others else ""
+            text = f"{width - gone} of {width} channels stay in {cell.name}{more}"
+            yield Finding("PRUNE-CUT", text, cell.name, numbers={"before": width, "after": width - gone})
+
+
+def _frozen(found: Trace) -> Iterator[Finding]:
+    """One finding for each producer of which nothing may go."""
+    frozen, reasons = found.atoms.frozen(), found.atoms.reasons()
+    for producer in found.producers:
+        roots = np.unique(found.atoms.roots(producer.ids))
+        if frozen[roots].all():
+            reason = reasons[int(roots[0])]
+            where = f" at {reason.node}" if reason.node and reason.node != label(producer.node) else ""
+            text = f"{len(producer.ids)} channels stay: {reason.why}{where}"
+            yield Finding(reason.code, text, label(producer.node))

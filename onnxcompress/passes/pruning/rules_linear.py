@@ -1,0 +1,188 @@
+"""Axis equations of the linear ops: the output channels are those of the weight, the input channels meet its other axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress.graph import attribute
+from onnxcompress.passes.pruning.atoms import Ids
+from onnxcompress.passes.pruning.rules_elementwise import aligned
+from onnxcompress.passes.pruning.trace import Labels, Trace, freeze_all
+
+
+def _linear(found: Trace, node: ir.Node, index: int) -> None:
+    use = found.use_of(node, index)
+    if use is not None:
+        use.linear = True
+
+
+def conv(found: Trace, node: ir.Node) -> None:
+    """Conv with W [O, C/g, ...]: dense, depthwise (with multiplier) or grouped."""
+    x, w = found.of(node, 0), found.of(node, 1)
+    shape, groups = found.shape_of(node, 1), int(attribute(node, "group", 1))
+    _linear(found, node, 1)
+    _fix_windows(found, node, [*x[2:], *w[2:]])
+    if groups == 1:
+        _meet(found, node, x[1], w[1], shape[1])
+        found.term(node, 1.0, w[0], x[1])
+    elif shape[1] == 1:
+        _depthwise(found, node, x[1], w[0], shape[0] // groups)
+        found.term(node, 1.0, w[0])
+    else:
+        _grouped(found, node, x[1], groups)
+        found.term(node, 1.0, w[0], x[1])
+    if groups == 1 or shape[1] > 1:
+        found.produce(node, "filter", w[0])
+    _finish(found, node, w[0], shape[0], len(x))
+
+
+def _finish(found: Trace, node: ir.Node, out: Ids | None, size: int, rank: int) -> None:
+    if found.has(node, 2) and size > 1:
+        found.unify(node, out, found.of(node, 2)[0])
+    found.put(node, 0, [None, out, *([None] * (rank - 2))])
+
+
+def _fix_windows(found: Trace, node: ir.Node, lists: Labels) -> None:
+    found.freeze(lists, node, "PRUNE-FROZEN-OP", "a window slides along this axis")
+
+
+def _meet(found: Trace, node: ir.Node, data: Ids | None, weight: Ids | None, size: int) -> None:
+    if size > 1:
+        found.unify(node, data, weight)
+
+
+def _depthwise(found: Trace, node: ir.Node, data: Ids | None, out: Ids | None, multiplier: int) -> None:
+    """Each input channel makes `multiplier` outputs."""
+    if out is not None:
+        found.unify(node, None if data is None else np.repeat(data, multiplier), out)
+
+
+def _grouped(found: Trace, node: ir.Node, data: Ids | None, groups: int) -> None:
+    """Every block keeps the same number of inputs and of outputs; which ones is free."""
+    use = found.use_of(node, 1)
+    if use is None or use.grouped is not None or len(use.value.uses()) > 1:
+        found.freeze([data, *found.of(node, 1)], node, "PRUNE-FROZEN-OP", "a grouped convolution's weight is shared")
+        return
+    use.grouped, use.labels[1] = (data, groups), None
+    out = use.labels[0]
+    for ids in (data, out):
+        if ids is not None:
+            found.blocks.append(ids.reshape(groups, -1))
+
+
+def conv_transpose(found: Trace, node: ir.Node) -> None:
+    """ConvTranspose with W [C, O/g, ...]."""
+    x, w = found.of(node, 0), found.of(node, 1)
+    shape, groups = found.shape_of(node, 1), int(attribute(node, "group", 1))
+    _linear(found, node, 1)
+    _fix_windows(found, node, [*x[2:], *w[2:]])
+    _meet(found, node, x[1], w[0], shape[0])
+    outputs = shape[1] * groups
+    if groups == 1:
+        out = w[1]
+        found.produce(node, "filter", out)
+        found.term(node, 1.0, x[1], out)
+    elif shape[0] == groups:
+        found.freeze([w[1]], node, "PRUNE-FROZEN-OP", "it counts the outputs of one input channel")
+        out = None if x[1] is None else np.repeat(x[1], shape[1])
+        found.term(node, 1.0, out)
+    else:
+        # Rows of W are inputs; column j serves output j of every block, so the blocks' outputs are tied.
+        if x[1] is not None:
+            found.blocks.append(x[1].reshape(groups, -1))
+        out = None if w[1] is None else np.tile(w[1], groups)
+        found.produce(node, "filter", w[1])
+        found.term(node, 1.0, x[1], out)
+    _finish(found, node, out, outputs, len(x))
+
+
+def gemm(found: Trace, node: ir.Node) -> None:
+    """Gemm: A' [m, k], B' [k, n], C broadcast."""
+    a, b = found.of(node, 0), found.of(node, 1)
+    sizes = found.shape_of(node, 1)
+    if attribute(node, "transA", 0):
+        a = a[::-1]
+    if attribute(node, "transB", 0):
+        b, sizes = b[::-1], sizes[::-1]
+    _linear(found, node, 1)
+    _meet(found, node, a[1], b[0], sizes[0])
+    out: Labels = [a[0], b[1]]
+    if node.inputs[1] in found.constants or found.use_of(node, 1) is not None:
+        found.produce(node, "neuron", b[1])
+    found.term(node, 1.0, a[0], b[0], b[1])
+    if found.has(node, 2):
+        shape = found.shape(node.outputs[0])
+        if shape is not None:
+            out = aligned(found, node, [out, found.of(node, 2)], [shape, found.shape_of(node, 2)])
+    found.put(node, 0, out)
+
+
+def matmul(found: Trace, node: ir.Node) -> None:
+    """MatMul of a [..., m, k] and b [..., k, n]; vectors gain an axis that the result loses again."""
+    a, b = list(found.of(node, 0)), list(found.of(node, 1))
+    sa, sb = found.shape_of(node, 0), found.shape_of(node, 1)
+    vector_a, vector_b = len(sa) == 1, len(sb) == 1
+    if vector_a:
+        a, sa = [None, *a], (1, *sa)
+    if vector_b:
+        b, sb = [*b, None], (*sb, 1)
+    _meet(found, node, a[-1], b[-2], sb[-2])
+    constant_b = node.inputs[1] in found.constants or found.use_of(node, 1) is not None
+    constant_a = node.inputs[0] in found.constants or found.use_of(node, 0) is not None
+    if constant_b:
+        _linear(found, node, 1)
+        found.produce(node, "neuron", b[-1])
+    if constant_a:
+        _linear(found, node, 0)
+        found.produce(node, "neuron", a[-2])
+    batch = aligned(found, node, [a[:-2], b[:-2]], [sa[:-2], sb[:-2]]) if max(len(sa), len(sb)) > 2 else []
+    found.term(node, 1.0, *batch, a[-2], a[-1], b[-1])
+    ends: Labels = ([] if vector_a else [a[-2]]) + ([] if vector_b else [b[-1]])
+    found.put(node, 0, [*batch, *ends])
+
+
+def einsum(found: Trace, node: ir.Node) -> None:
+    """Einsum: equal letters are one axis; a letter twice in one operand freezes."""
+    equation = str(attribute(node, "equation", "")).replace(" ", "")
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if "." in equation or not arrow or any(len(set(term)) < len(term) for term in terms):
+        freeze_all(found, node)
+        return
+    letters: dict[str, Labels] = {}
+    for index, term in enumerate(terms):
+        shape = found.shape_of(node, index)
+        for letter, ids, size in zip(term, found.of(node, index), shape, strict=True):
+            if size > 1:
+                letters.setdefault(letter, []).append(ids)
+    merged = {letter: found.unify(node, *lists) for letter, lists in letters.items()}
+    for index in range(len(terms)):
+        if found.use_of(node, index) is not None:
+            _linear(found, node, index)
+            for letter in sorted(set(terms[index]) & set(right)):
+                found.produce(node, "neuron", merged.get(letter))
+    found.term(node, 1.0, *merged.values())
+    found.put(node, 0, [merged.get(letter) for letter in right])
+
+
+def embedding(found: Trace, node: ir.Node) -> bool:
+    """Gather by indices that are data: True where that is what the node does."""
+    if found.concrete(node, 1) is not None and node.inputs[1] is not None and not _varies(found, node.inputs[1]):
+        return False
+    data = found.of(node, 0)
+    axis = int(attribute(node, "axis", 0)) % len(data)
+    found.freeze([data[axis]], node, "PRUNE-FROZEN-OP", "entries are looked up by data")
+    width = len(found.shape_of(node, 1))
+    if found.use_of(node, 0) is not None:
+        _linear(found, node, 0)
+        for ids in (*data[:axis], *data[axis + 1 :]):
+            found.produce(node, "neuron", ids)
+    found.put(node, 0, [*data[:axis], *([None] * width), *data[axis + 1 :]])
+    return True
+
+
+def _varies(found: Trace, value: ir.Value) -> bool:
+    from onnxcompress.passes.pruning.trace import constant_tensor
+
+    return constant_tensor(value) is None and value not in found.constants

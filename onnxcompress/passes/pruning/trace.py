@@ -1,0 +1,300 @@
+"""One walk over the main graph that labels every axis with atoms.
+
+The algebra: constants are born with fresh atoms on every axis; a rule for each op says which axes carry the same list
+(`Trace.unify`), which new lists come out (`Trace.put`), and what must stay (`Trace.freeze`). An axis without a list is
+fixed: what is unified with it freezes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress.graph import array_of, label
+from onnxcompress.passes.pruning.atoms import Atoms, Ids
+from onnxcompress.shapes.table import ShapeTable
+
+Labels = list[Ids | None]
+"""One list of atoms for each axis of a tensor; None for a fixed axis."""
+
+Port = tuple[ir.Node, int]
+"""A node and the index of one of its inputs."""
+
+
+@dataclass(eq=False)
+class Use:
+    """A constant tensor and the atoms of its axes.
+
+    Attributes:
+        value: The constant.
+        ports: Readers that share these labels; empty where every reader does.
+        labels: Atoms by axis.
+        grouped: For a grouped convolution's weight [O, C/g, ...]: the atoms of its C input channels (None where they
+            are fixed) and g. Axis 1 is then cut block by block.
+        linear: True for the weights of a linear op, whose norms count as importance.
+    """
+
+    value: ir.Value
+    ports: list[Port]
+    labels: Labels
+    grouped: tuple[Ids | None, int] | None = None
+    linear: bool = False
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A node that makes channels: its kind (``filter`` or ``neuron``), and their atoms."""
+
+    node: ir.Node
+    kind: str
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of a node's multiply-accumulates, proportional to the lengths of all of its axes."""
+
+    node: ir.Node
+    share: float
+    axes: tuple[Ids, ...]
+
+
+Rule = Callable[["Trace", ir.Node], None]
+
+
+@dataclass(eq=False)
+class Trace:
+    """What one walk found out.
+
+    Attributes:
+        model: The traced model; not edited.
+        table: Its shapes.
+        atoms: All atoms and their classes.
+        labels: Atoms by tensor and axis.
+        uses: Constants with labels.
+        producers: Where channels come from.
+        terms: Which axes each node's multiply-accumulates depend on.
+        blocks: Matrices of atoms [blocks, positions] of which every row keeps the same number.
+        statistics: Atoms over which a norm or a reduction takes statistics.
+        scope: Labels of the nodes that may be touched.
+    """
+
+    model: ir.Model
+    table: ShapeTable
+    scope: set[str]
+    atoms: Atoms = field(default_factory=Atoms)
+    labels: dict[ir.Value, Labels] = field(default_factory=dict)
+    uses: list[Use] = field(default_factory=list)
+    producers: list[Producer] = field(default_factory=list)
+    terms: list[Term] = field(default_factory=list)
+    blocks: list[np.ndarray] = field(default_factory=list)
+    statistics: list[Ids] = field(default_factory=list)
+    constants: set[ir.Value] = field(default_factory=set)
+    _shared: dict[ir.Value, Use] = field(default_factory=dict)
+    _ports: dict[Port, Use] = field(default_factory=dict)
+
+    def shape(self, value: ir.Value) -> tuple[int, ...] | None:
+        """Sizes under the probe."""
+        tensor = constant_tensor(value)
+        return tuple(tensor.shape.numpy()) if tensor is not None else self.table.probe(value.name)
+
+    def shape_of(self, node: ir.Node, index: int) -> tuple[int, ...]:
+        """Sizes of an input that is present and known."""
+        value = node.inputs[index]
+        assert value is not None
+        sizes = self.shape(value)
+        assert sizes is not None
+        return sizes
+
+    def has(self, node: ir.Node, index: int) -> bool:
+        """Whether an optional input is given."""
+        return index < len(node.inputs) and node.inputs[index] is not None
+
+    def of(self, node: ir.Node, index: int) -> Labels:
+        """Labels of an input; constants get theirs here."""
+        value = node.inputs[index]
+        assert value is not None
+        if value in self.labels:
+            return self.labels[value]
+        if constant_tensor(value) is not None:
+            return self._use(value, (node, index)).labels
+        return [None] * len(self.shape(value) or ())
+
+    def use_of(self, node: ir.Node, index: int) -> Use | None:
+        """The constant behind an input, also through DequantizeLinear, Identity and Cast."""
+        value = node.inputs[index]
+        port = (node, index)
+        while value is not None and constant_tensor(value) is None:
+            maker = value.producer()
+            if maker is None or maker.op_type not in ("DequantizeLinear", "Identity", "Cast"):
+                return None
+            value, port = maker.inputs[0], (maker, 0)
+        return None if value is None else self._use(value, port)
+
+    def put(self, node: ir.Node, index: int, labels: Labels) -> None:
+        """Set the labels of an output; a list of one position cannot be cut, so it is fixed."""
+        if index >= len(node.outputs) or node.outputs[index].name == "":
+            return
+        settled: Labels = []
+        for ids in labels:
+            if ids is not None and len(ids) == 1:
+                self.freeze([ids], node, "PRUNE-FROZEN-SINGLE", "a single channel is taken out of the list")
+            settled.append(None if ids is None or len(ids) == 1 else ids)
+        self.labels[node.outputs[index]] = settled
+
+    def unify(self, node: ir.Node, *lists: Ids | None) -> Ids | None:
+        """All lists are one; where one of them is fixed, all freeze. Returns the common list."""
+        known = [ids for ids in lists if ids is not None]
+        if len(known) < len(lists) or len({len(ids) for ids in known}) > 1:
+            self.freeze(known, node, "PRUNE-FROZEN-PARTNER", "it meets a tensor whose axis is fixed")
+            return None
+        for ids in known[1:]:
+            self.atoms.unify(known[0], ids)
+        return known[0]
+
+    def freeze(self, lists: Iterable[Ids | None], node: ir.Node | None, code: str, why: str) -> None:
+        """What is on these axes must stay."""
+        for ids in lists:
+            if ids is not None:
+                self.atoms.freeze(ids, code, "" if node is None else label(node), why)
+
+    def produce(self, node: ir.Node, kind: str, ids: Ids | None) -> None:
+        """Register channels that may be removed."""
+        if ids is not None:
+            self.producers.append(Producer(node, kind, ids))
+
+    def term(self, node: ir.Node, share: float, *axes: Ids | None) -> None:
+        """Register what a share of the node's multiply-accumulates is proportional to."""
+        self.terms.append(Term(node, share, tuple(ids for ids in axes if ids is not None)))
+
+    def concrete(self, node: ir.Node, index: int) -> np.ndarray | None:
+        """The numbers of an index-like input: constant, or observed under the probe."""
+        value = node.inputs[index]
+        if value is None:
+            return None
+        tensor = constant_tensor(value)
+        return tensor.numpy() if tensor is not None else self.table.value(value.name)
+
+    def _use(self, value: ir.Value, port: Port) -> Use:
+        """Matrices are shared by all their readers (tied weights); vectors are copied for each reader that needs it."""
+        sizes = self.shape(value) or ()
+        if sum(size > 1 for size in sizes) > 1:
+            if value not in self._shared:
+                self._shared[value] = self._new_use(value, [])
+            return self._shared[value]
+        if port not in self._ports:
+            self._ports[port] = self._new_use(value, [port])
+        return self._ports[port]
+
+    def _new_use(self, value: ir.Value, ports: list[Port]) -> Use:
+        labels: Labels = [self.atoms.fresh(n) if n > 1 else None for n in self.shape(value) or ()]
+        self.uses.append(Use(value, ports, labels))
+        return self.uses[-1]
+
+
+def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor behind a constant; an initializer that callers may override counts with its default."""
+    if value is not None and value.is_initializer():
+        return value.const_value
+    node = None if value is None else value.producer()
+    if node is None or node.op_type != "Constant" or value is None:
+        return None
+    from onnxcompress.graph import tensor_of
+
+    return tensor_of(value)
+
+
+def trace(model: ir.Model, table: ShapeTable, rules: Mapping[str, Rule], scope: set[str]) -> Trace:
+    """Walk the main graph of `model` in topological order.
+
+    Args:
+        model: Not edited.
+        table: Shapes under a probe, with the values of small integer tensors.
+        rules: One rule an op type of the default domain; what is not listed freezes what it touches.
+        scope: Labels of the nodes that may be touched; the constants of others freeze.
+    """
+    found = Trace(model, table, scope)
+    for node in model.graph:
+        if node.op_type != "Constant":
+            _step(found, node, rules)
+    for value in model.graph.outputs:
+        if value in found.labels:
+            maker = value.producer()
+            found.freeze(found.labels[value], maker, "PRUNE-FROZEN-OUTPUT", "the axis is one of a graph output")
+    return found
+
+
+def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
+    inputs = [value for value in node.inputs if value is not None]
+    if inputs and all(v in found.constants or constant_tensor(v) is not None for v in inputs):
+        found.constants.update(node.outputs)
+    rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if _is_shape_arithmetic(found, node):
+        pass
+    elif rule is None or any(found.shape(value) is None for value in inputs):
+        freeze_all(found, node)
+    else:
+        rule(found, node)
+        _freeze_out_of_scope(found, node)
+    for output in node.outputs:
+        found.labels.setdefault(output, [None] * len(found.shape(output) or ()))
+
+
+def _is_shape_arithmetic(found: Trace, node: ir.Node) -> bool:
+    """Integers that come from no labelled tensor: sizes and indices, whose constants are no weights."""
+    kinds = {found.table.dtype(output.name) for output in node.outputs if output.name}
+    if not kinds <= {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}:
+        return False
+    lists = [ids for value in node.inputs if value is not None for ids in found.labels.get(value, [])]
+    return all(ids is None for ids in lists) and not any(True for _ in _captured(node))
+
+
+def _freeze_out_of_scope(found: Trace, node: ir.Node) -> None:
+    if label(node) in found.scope:
+        return
+    for index, value in enumerate(node.inputs):
+        if value is not None and constant_tensor(value) is not None:
+            found.freeze(found.of(node, index), node, "PRUNE-OUT-OF-SCOPE", "the node was excluded")
+
+
+def freeze_all(found: Trace, node: ir.Node) -> None:
+    """The default: everything that the node reads, or that its bodies capture, must stay."""
+    why = f"{node.op_type} has no rule for this axis"
+    for index, value in enumerate(node.inputs):
+        if value is not None and found.shape(value) is not None:
+            found.freeze(found.of(node, index), node, "PRUNE-FROZEN-OP", why)
+        elif value is not None:
+            found.freeze(found.labels.get(value, []), node, "PRUNE-FROZEN-OP", why)
+    for reader, index, value in _captured(node):
+        captured = found.labels.get(value)
+        if captured is None and constant_tensor(value) is not None:
+            captured = found.of(reader, index)
+        why = f"it is read inside the body of {node.op_type}"
+        found.freeze(captured or [], node, "PRUNE-FROZEN-CAPTURED", why)
+
+
+def _captured(node: ir.Node) -> Iterator[tuple[ir.Node, int, ir.Value]]:
+    for body in _bodies(node):
+        for inner in body:
+            for index, value in enumerate(inner.inputs):
+                if value is not None:
+                    yield inner, index, value
+        # A body may hand an outer value on without any node.
+        for value in body.outputs:
+            yield node, 0, value
+
+
+def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+            yield from attribute.as_graph().subgraphs()
+
+
+def array(value: ir.Value | None) -> np.ndarray | None:
+    """The numbers of a constant, overridable or not."""
+    tensor = constant_tensor(value)
+    return array_of(value) if tensor is None else tensor.numpy()
