@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from onnxcompress.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnxcompress.calibrators.collect import collect
+    from onnxcompress.calibrators.streaming import collect
     from onnxcompress.calibrators.float_histogram import FloatHistogram
 
 Calibrator = Callable[..., tuple[float, float]]
@@ -40,7 +40,7 @@ def calibrator(name: str) -> Calibrator:
 
 
 def __getattr__(name: str) -> Any:
-    places = {"FloatHistogram": "float_histogram", "collect": "collect"}
+    places = {"FloatHistogram": "float_histogram", "collect": "streaming"}
     if name not in places:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{places[name]}"), name)

@@ -5,7 +5,7 @@ The bucket of a value x is ``bits(x) >> 15``: sign, exponent and 8 bits of the m
 integers, so the sum does not depend on order, sharding or threads. While counting, 24 octaves around 1 go through a
 small table that stays in the cache; everything else takes a slower path into the same state.
 
-Values in the bucket of +-0 (below 2^-134, subnormals that a kernel flushes to zero) count as zeros. NaN and infinity are
+Values in the bucket of +-0 (below 2^-134, subnormals that kernels flush to zero) count as zeros. NaN and infinity are
 counted apart and never enter a bucket.
 """
 

@@ -68,7 +68,7 @@ class Session:
         spinning: bool = False,
     ) -> None:
         options = options or RuntimeOptions()
-        settings = _settings(options, optimize, spinning)
+        settings = session_settings(options, optimize, spinning)
         tapped = with_taps(model, taps)
         with payload(tapped) as given:
             self._lent = given.lent
@@ -131,7 +131,7 @@ def main_values(model: ir.Model) -> dict[str, ir.Value]:
     return {value.name: value for value in values if value.name}
 
 
-def _settings(options: RuntimeOptions, optimize: bool, spinning: bool) -> ort.SessionOptions:
+def session_settings(options: RuntimeOptions, optimize: bool, spinning: bool) -> ort.SessionOptions:
     unknown = set(options.providers) - set(ort.get_available_providers())
     if unknown:
         hint = f"This onnxruntime has: {', '.join(ort.get_available_providers())}."

@@ -26,9 +26,14 @@ class Target:
         quantize_outputs: Q/DQ on outputs of quantized ops too, not only on their inputs.
         bias: ``float`` or ``int32``.
         residual_add: ``skip`` (skip side only), ``both`` (both inputs and output).
-        op_types: Operators that the target runs on integers.
+        op_types: Multiplying operators that the target runs on integers.
+        output_needed: Those of them that have an integer kernel only with Q/DQ on their output too.
+        companion_ops: Operators that run on integers between such operators, where all their inputs are quantized.
+        absorbed_ops: Activations that vanish into the operator before them.
         same_scale_ops: Data-movement operators whose input and output share scale and zero point.
-        exclude_gemv: Leave matrix-vector products (one row or one column) and tiny convolutions in float.
+        shared_concat: All inputs of a Concat and its output share one scale.
+        exclude_gemv: Leave matrix-vector products (one row or one column) and tiny products in float.
+        exclude_masked_attention: Leave the two products around a masked Softmax in float.
         min_opset: Lowest opset of the default domain that the target's Q/DQ form needs.
         channel_alignment: Channel counts after pruning are rounded to a multiple of this where possible.
         options: Anything else the file says.
@@ -46,8 +51,13 @@ class Target:
     bias: str = "float"
     residual_add: str = "both"
     op_types: tuple[str, ...] = ("Conv", "MatMul", "Gemm")
+    output_needed: tuple[str, ...] = ()
+    companion_ops: tuple[str, ...] = ()
+    absorbed_ops: tuple[str, ...] = ()
     same_scale_ops: tuple[str, ...] = ()
+    shared_concat: bool = False
     exclude_gemv: bool = False
+    exclude_masked_attention: bool = False
     min_opset: int = 13
     channel_alignment: int = 1
     options: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,53 @@
+"""Raise a model to a newer operator set, by onnx's own converter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnxcompress.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def raise_opset(model: ir.Model, version: int) -> None:
+    """Convert the default domain of `model` to `version`, in place; nothing where it is that new already.
+
+    Names of inputs, outputs and initializers stay.
+
+    Raises:
+        ModelError: MODEL-OPSET where the converter cannot do it.
+    """
+    import onnx_ir as ir
+    from onnx import version_converter
+
+    from onnxcompress.model_io.proto import to_proto
+
+    have = model.graph.opset_imports.get("", 0)
+    if have >= version or not have:
+        return
+    proto = to_proto(model)
+    others = [entry for entry in proto.opset_import if entry.domain not in ("", "ai.onnx")]
+    try:
+        converted = version_converter.convert_version(proto, version)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"cannot raise the model from operator set {have} to {version}",
+            why=str(error).strip().splitlines()[-1][:300],
+            hint=f"Export the model with operator set {version} or newer.",
+            code="MODEL-OPSET",
+        ) from error
+    present = {entry.domain for entry in converted.opset_import}
+    converted.opset_import.extend(entry for entry in others if entry.domain not in present)
+    raised = ir.from_proto(converted)
+    _take_over(model, raised, [value.name for value in model.graph.outputs])
+
+
+def _take_over(model: ir.Model, raised: ir.Model, outputs: list[str | None]) -> None:
+    """Put the converted graph into the model that the caller holds."""
+    raised.graph.name = model.graph.name
+    raised.graph.metadata_props.update(model.graph.metadata_props)
+    raised.graph.meta.update(model.graph.meta)
+    assert [value.name for value in raised.graph.outputs] == outputs
+    model.graph = raised.graph
+    model.ir_version = max(model.ir_version, raised.ir_version)

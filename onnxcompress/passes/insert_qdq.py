@@ -1,0 +1,41 @@
+"""The pass `insert-qdq`: Q/DQ nodes with calibrated ranges where the target runs on integers.
+
+Placement is data of the target (`onnxcompress targets`), ranges come from one streamed pass over the samples and a rule
+(`onnxcompress.calibrators`), weights become int8 behind a DequantizeLinear. Before the graph is edited, each tensor is
+tried alone in int8: those few that change the output far more than the others stay float (islands).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from onnxcompress.passes.base import Context, Effect, Pass, option
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxcompress.report import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class InsertQDQ(Pass):
+    """Insert Q/DQ nodes with calibrated ranges, and store weights as int8, as the target wants them."""
+
+    name: ClassVar[str] = "insert-qdq"
+    effect: ClassVar[Effect] = Effect.LOSSY
+    needs_data: ClassVar[str] = "always"
+
+    calibrator: str = option("mse", "Rule that chooses a range.", choices=("uniform", "histogram", "kl", "mse"))
+    percentile: float = option(99.99, "Share of the values inside the range, for the calibrator `histogram`.")
+    per_channel: bool = option(True, "One weight scale for each output channel.")
+    islands: str = option("auto", "How many of the most sensitive tensors stay float: a number, or `auto`.")
+    evaluations: int = option(64, "Most tensors tried alone in int8 to find islands.")
+    samples: int = option(512, "Most calibration samples used, evenly spaced; 0 for all.")
+
+    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
+        """Place, calibrate, look for islands, edit; every multiplying node left float gets a reason code."""
+        from onnxcompress.passes.quantization.static import quantize_static
+
+        return quantize_static(model, ctx, self)

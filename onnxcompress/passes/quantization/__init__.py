@@ -1,0 +1,1 @@
+"""Quantization with Q/DQ nodes: where they go, which scales they carry, what they cost, and what became of them."""

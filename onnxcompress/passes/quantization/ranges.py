@@ -1,0 +1,108 @@
+"""Ranges of the tensors that carry a pair: one streamed pass over the samples, then the calibrator's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress.calibrators import FloatHistogram, calibrator, collect
+from onnxcompress.data import DataSource
+from onnxcompress.passes.quantization.plan import Plan
+from onnxcompress.passes.quantization.scales import Grid, activation_grid
+from onnxcompress.shapes import ShapeTable
+from onnxcompress.targets import Target
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.base import Context
+
+_BOUNDED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0)}
+"""Outputs whose range is known without looking; a clipped probability would be a wrong one."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How ranges are chosen.
+
+    Attributes:
+        name: Registered name of the calibrator.
+        settings: Its own keyword arguments.
+        target: Data type and symmetry.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    target: Target
+
+
+def histograms(model: ir.Model, plan: Plan, ctx: Context, samples: DataSource) -> dict[str, FloatHistogram]:
+    """A histogram for every tensor with a scale of its own; a group that shares one is merged."""
+    groups = plan.members()
+    names = [name for root, members in groups.items() for name in (members if ctx.target.shared_concat else [root])]
+    found = collect(
+        model,
+        samples,
+        names,
+        options=ctx.runtime,
+        progress=ctx.progress,
+        memory_bytes=ctx.memory_bytes,
+        executor=None,
+    )
+    if not ctx.target.shared_concat:
+        return found
+    return {root: _merged([found[name] for name in members]) for root, members in groups.items()}
+
+
+def _merged(parts: Sequence[FloatHistogram]) -> FloatHistogram:
+    total = FloatHistogram()
+    for part in parts:
+        total.merge(part)
+    return total
+
+
+def grids(
+    plan: Plan, found: Mapping[str, FloatHistogram], rule: Rule, table: ShapeTable
+) -> tuple[dict[str, Grid], dict[str, tuple[float, float]]]:
+    """Grids and ranges by the tensor that leads its group."""
+    ranges = {root: _range(plan.pairs.get(root), found[root], rule) for root in plan.members()}
+    made = {
+        root: activation_grid(
+            low,
+            high,
+            rule.target.activation_dtype,
+            symmetric=rule.target.activation_symmetric,
+            kind=_kind(table, root, plan),
+        )
+        for root, (low, high) in ranges.items()
+    }
+    return made, ranges
+
+
+def _range(pair: Any, hist: FloatHistogram, rule: Rule) -> tuple[float, float]:
+    symmetric = rule.target.activation_symmetric
+    producer = pair.value.producer() if pair is not None else None
+    if producer is not None and producer.op_type in _BOUNDED and producer.domain in ("", "ai.onnx"):
+        low, high = _BOUNDED[producer.op_type]
+        return (-high, high) if symmetric else (low, high)
+    return calibrator(rule.name)(hist, levels=256, symmetric=symmetric, **rule.settings)
+
+
+def _kind(table: ShapeTable, name: str, plan: Plan) -> np.dtype[Any]:
+    pair = plan.pairs.get(name)
+    dtype = table.dtype(name) or (pair.value.dtype if pair is not None else None)
+    return np.dtype(np.float16 if dtype == ir.DataType.FLOAT16 else np.float32)
+
+
+def with_rule(rule: Rule, name: str) -> Rule:
+    """The same rule with another calibrator."""
+    return replace(rule, name=name, settings={})
+
+
+def spread(source: DataSource, most: int) -> DataSource:
+    """At most `most` samples, evenly spaced; all of them where `most` is 0."""
+    if not most or len(source) <= most:
+        return source
+    return source.subset(np.linspace(0, len(source) - 1, most).round().astype(np.int64))

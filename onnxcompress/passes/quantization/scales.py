@@ -1,0 +1,105 @@
+"""From ranges to scales and integers.
+
+A grid of scale s and zero point z stands for the values s (q - z). Everything is computed in float64 and rounded once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_LEAST_SCALE = 1e-20
+"""Below this a range counts as zero: products of two such scales must not leave float32."""
+
+_GRIDS = {"uint8": (0, 255), "int8": (-128, 127)}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Scale and zero point of one tensor.
+
+    Attributes:
+        scale: A scalar, or one for each channel; float32 or float16.
+        zero: Same shape; uint8, int8 or int32.
+    """
+
+    scale: np.ndarray
+    zero: np.ndarray
+
+
+def activation_grid(
+    low: float, high: float, dtype: str = "uint8", *, symmetric: bool = False, kind: np.dtype[Any] | None = None
+) -> Grid:
+    """The grid of an activation whose values lie in ``low..high`` (which contains zero).
+
+    Args:
+        low: Smallest value to cover.
+        high: Largest value to cover.
+        dtype: ``uint8`` or ``int8``.
+        symmetric: Zero point 0; the grid is -127..127 of int8 then.
+        kind: Float type of the tensor; float32 by default.
+    """
+    kind = np.dtype(np.float32) if kind is None else kind
+    first, last = _GRIDS[dtype]
+    if symmetric:
+        scale = _settled(max(-low, high) / last, kind)
+        return Grid(scale, np.array(0, dtype))
+    scale = _settled((high - low) / (last - first), kind)
+    zero = np.clip(np.round(first - low / float(scale)), first, last)
+    return Grid(scale, np.array(zero, dtype))
+
+
+def _settled(scale: float, kind: np.dtype[Any]) -> np.ndarray:
+    """The scale in the tensor's type; 1 for a tensor that is always zero."""
+    least = max(_LEAST_SCALE, float(np.finfo(kind).tiny))
+    return np.array(scale if scale >= least else 1.0, kind)
+
+
+def weight_scales(
+    weight: np.ndarray, axis: int | None, *, limit: int = 127, clip: str = "none", floor: np.ndarray | None = None
+) -> np.ndarray:
+    """Symmetric scales of a weight, float32: one, or one for each index of `axis`.
+
+    Args:
+        weight: The weight.
+        axis: Axis with one scale for each index; None for one scale.
+        limit: Largest integer, 127 or 63 (7 bits).
+        clip: ``none`` takes the largest magnitude; ``mse`` the clip with the least squared error in each channel.
+        floor: Smallest scale allowed, per channel (see `bias.least_weight_scale`).
+    """
+    rows = _rows(weight, axis)
+    scales = np.abs(rows).max(axis=1, initial=0.0) / limit
+    if clip == "mse":
+        scales = _clipped(rows, scales, limit)
+    if floor is not None:
+        scales = np.maximum(scales, floor)
+    usual = scales[scales >= _LEAST_SCALE]
+    scales = np.where(scales >= _LEAST_SCALE, scales, usual.max() if usual.size else 1.0)
+    return scales.astype(np.float32) if axis is not None else scales.astype(np.float32).reshape(())
+
+
+def _clipped(rows: np.ndarray, scales: np.ndarray, limit: int) -> np.ndarray:
+    best, cost = scales, np.full(len(rows), np.inf)
+    for factor in np.linspace(1.0, 0.6, 21):
+        tried = np.maximum(scales * factor, _LEAST_SCALE)
+        grid = np.clip(np.round(rows / tried[:, None]), -limit, limit) * tried[:, None]
+        error = ((rows - grid) ** 2).sum(axis=1)
+        best, cost = np.where(error < cost, tried, best), np.minimum(error, cost)
+    return best
+
+
+def _rows(weight: np.ndarray, axis: int | None) -> np.ndarray:
+    """The weight in float64, one row for each scale."""
+    wide = weight.astype(np.float64)
+    return wide.reshape(1, -1) if axis is None else np.moveaxis(wide, axis, 0).reshape(wide.shape[axis], -1)
+
+
+def quantized_weight(weight: np.ndarray, scales: np.ndarray, axis: int | None, *, limit: int = 127) -> np.ndarray:
+    """The weight as int8, rounded to nearest."""
+    shape = [1] * weight.ndim
+    if axis is not None:
+        shape[axis] = -1
+    steps = weight.astype(np.float64) / scales.astype(np.float64).reshape(shape)
+    return np.clip(np.round(steps), -limit, limit).astype(np.int8)

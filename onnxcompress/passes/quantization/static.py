@@ -1,0 +1,121 @@
+"""Static quantization: place, calibrate, look for islands, edit, and say what was left float and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from onnxcompress.errors import UsageError
+from onnxcompress.graph import in_scope, label, scopes
+from onnxcompress.model_io.opset import raise_opset
+from onnxcompress.passes.quantization import kernels, lint
+from onnxcompress.passes.quantization.edit import Editor, drop_unused
+from onnxcompress.passes.quantization.linear import is_linear
+from onnxcompress.passes.quantization.placement import place
+from onnxcompress.passes.quantization.plan import Plan, Request
+from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
+from onnxcompress.passes.quantization.sensitivity import find_islands
+from onnxcompress.report import Finding, Severity
+from onnxcompress.runtime import runnable_part
+from onnxcompress.shapes import infer
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.base import Context
+    from onnxcompress.passes.insert_qdq import InsertQDQ
+
+_FLOAT16_OPSET = 19  # the first whose Q/DQ take float16
+
+
+def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
+    """Edit `model` and yield the findings."""
+    assert ctx.data is not None
+    wanted = _islands(options.islands)
+    yield from _raise_opset(model, ctx)
+    request = _request(model, ctx)
+    plan = place(request)
+    if not plan.linear:
+        yield from _left(plan, model)
+        yield _nothing(ctx)
+        return
+    rule = Rule(options.calibrator, _settings(options), ctx.target)
+    samples = spread(ctx.data, options.samples)
+    found = histograms(model, plan, ctx, samples)
+    chosen, _ = grids(plan, found, rule, request.table)
+    if wanted != 0 and options.evaluations > 0:
+        islands = find_islands(model, plan, chosen, found, ctx, samples, count=wanted, evaluations=options.evaluations)
+        yield from islands.findings
+        request = replace(request, islands=islands.tensors)
+        plan = place(request)
+        chosen = {root: chosen[root] if root in chosen else chosen[plan.root(root)] for root in plan.members()}
+    Editor(model, ctx.target, per_channel=options.per_channel).apply(plan, chosen)
+    drop_unused(model)
+    yield from _left(plan, model)
+    yield _summary(plan, options)
+    yield from _checked(model, ctx)
+
+
+def _settings(options: InsertQDQ) -> dict[str, float]:
+    return {"percentile": options.percentile} if options.calibrator == "histogram" else {}
+
+
+def _islands(text: str | int) -> int | None:
+    """The number asked for; None for auto."""
+    if str(text) == "auto":
+        return None
+    if not str(text).isdigit():
+        raise UsageError(
+            f"islands must be a number or auto, not {text!r}", hint="Give --islands 2.", code="USAGE-BAD-VALUE"
+        )
+    return int(text)
+
+
+def _raise_opset(model: ir.Model, ctx: Context) -> Iterator[Finding]:
+    have = model.graph.opset_imports.get("", 0)
+    half = any(v.dtype == ir.DataType.FLOAT16 for v in model.graph.initializers.values())
+    needed = max(ctx.target.min_opset, _FLOAT16_OPSET if half else 0)
+    if have >= needed:
+        return
+    raise_opset(model, needed)
+    message = f"the operator set was raised from {have} to {needed}, which Q/DQ with one scale a channel needs"
+    yield Finding("QUANT-OPSET", message, numbers={"before": have, "after": needed})
+
+
+def _request(model: ir.Model, ctx: Context) -> Request:
+    table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime)
+    part, _ = runnable_part(model, ctx.runtime)
+    live: set[str] | None = None
+    if part is not model:
+        live = {v.name or "" for v in part.graph.inputs} | {o.name or "" for node in part.graph for o in node.outputs}
+    chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
+    return Request(model.graph, ctx.target, table, chosen, live=live)
+
+
+def _left(plan: Plan, model: ir.Model) -> Iterator[Finding]:
+    for node, (code, message) in plan.left.items():
+        yield Finding(code, f"{node.op_type} left float: {message}", node=label(node))
+    for scope in scopes(model):
+        for node in scope if scope is not model.graph else ():
+            if is_linear(node):
+                where = "in a body of If, Loop or Scan, or in a function"
+                yield Finding("QUANT-BODY", f"{node.op_type} left float: it stands {where}", node=label(node))
+
+
+def _nothing(ctx: Context) -> Finding:
+    message = f"no node of the kinds that {ctx.target.name} runs on integers could be quantized"
+    return Finding("QUANT-NOTHING", message, severity=Severity.WARNING)
+
+
+def _summary(plan: Plan, options: InsertQDQ) -> Finding:
+    message = f"Q/DQ pairs on {len(plan.pairs)} tensors around {len(plan.linear)} multiplying nodes"
+    numbers = {"pairs": len(plan.pairs), "nodes": len(plan.linear), "between": len(plan.passing)}
+    return Finding("QUANT-DONE", f"{message}, ranges by {options.calibrator}", numbers=numbers)
+
+
+def _checked(model: ir.Model, ctx: Context) -> Iterator[Finding]:
+    if ctx.target.name.startswith("ort"):
+        yield from kernels.check(model, ctx.runtime)
+    if ctx.target.name == "tensorrt":
+        yield from lint.lint(model, ctx.target)
