@@ -213,20 +213,18 @@ class Bars:
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total}"),
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[count]}"))
         self._bars: Progress = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
         self._tasks: dict[str, TaskID] = {}
         self._bars.start()
 
     def update(self, step: str, done: int, total: int) -> None:
-        """Move the bar of `step`; a finished one disappears."""
+        """Move the bar of `step`; a finished one disappears, and one of a single unit only shows that it is alive."""
+        whole = float(total) if total > 1 else None
+        count = f"{done}/{total}" if total > 1 else ""
         if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(step, total=total)
-        self._bars.update(self._tasks[step], completed=done, total=total)
+            self._tasks[step] = self._bars.add_task(step, total=whole, count=count)
+        self._bars.update(self._tasks[step], completed=done, total=whole, count=count)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(step))
 

@@ -39,7 +39,8 @@ def headline(report: Report) -> list[tuple[str, str]]:
     rows = latency_rows(report.latency)
     if rows and rows[-1].better is not None and rows[-1].fraction:
         found.append((f"{1 / rows[-1].fraction:.2f}x", "as fast"))
-    found += [(row.change or row.after, row.label) for row in quality_rows(report.quality)[:1]]
+    quality = quality_rows(report.quality)[:1]
+    found += [(row.after, f"{row.label} ({row.change})" if row.change else row.label) for row in quality]
     return [(figure, label) for figure, label in found if figure and figure != "1.00x"]
 
 

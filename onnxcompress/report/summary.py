@@ -82,12 +82,19 @@ def _cost_row(key: str, before: int, after: int) -> Row:
 
 def quality_rows(quality: Mapping[str, Any]) -> list[Row]:
     """Accuracy before and after, then the figures that compare the two models' outputs."""
-    rows = [_pair_row(label, quality[a], quality[b]) for label, a, b in _PAIRS if _numbers(quality, a, b)]
+    certain = _certain(quality)
+    rows = [_pair_row(label, quality[a], quality[b], certain) for label, a, b in _PAIRS if _numbers(quality, a, b)]
     if isinstance(quality.get("interval"), (list, tuple)) and rows:
         rows.append(Row("95 % interval of the change", "", "", _interval(quality)))
     return rows + [
         Row(label, "", _single(quality[key], kind)) for label, key, kind in _SINGLES if _numbers(quality, key)
     ]
+
+
+def _certain(quality: Mapping[str, Any]) -> bool:
+    """False where the interval of the change holds 0: the change may be chance, and is neither good nor bad."""
+    low, high = quality.get("interval") or (1.0, 1.0)
+    return not low <= 0 <= high
 
 
 def _interval(quality: Mapping[str, Any]) -> str:
@@ -102,11 +109,11 @@ def _numbers(values: Mapping[str, Any], *keys: str) -> bool:
     return all(isinstance(values.get(key), (int, float)) for key in keys)
 
 
-def _pair_row(label: str, before: float, after: float) -> Row:
+def _pair_row(label: str, before: float, after: float, certain: bool) -> Row:
     fractions = label == "accuracy"
     shown = units.share if fractions else units.short
     change = units.points(after - before) if fractions else f"{after - before:+.4g}"
-    better = None if before == after else after > before
+    better = after > before if certain and before != after else None
     return Row(label, shown(before), shown(after), change, better)
 
 

@@ -73,7 +73,7 @@ def test_the_headline_names_what_changed() -> None:
         ("7.59x", "smaller file"),
         ("1.97x", "fewer multiply-adds"),
         ("3.00x", "as fast"),
-        ("-0.29 pt", "accuracy"),
+        ("97.02 %", "accuracy (-0.29 pt)"),
     ]
     assert headline(Report()) == []
 
