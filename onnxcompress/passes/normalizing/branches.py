@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import array_of, fresh_name
 from onnxcompress.passes.normalizing.constants import allows_constants, graphs
+from onnxcompress.passes.normalizing.dead import release_bodies
 
 
 def inline_settled_branches(model: ir.Model) -> int:
@@ -47,6 +48,7 @@ def _inline(node: ir.Node, taken: set[str]) -> None:
     for old, new in zip(node.outputs, results, strict=True):
         _hand_over(old, new, node, graph)
     graph.remove(node, safe=True)
+    release_bodies(node)  # the branch that is not taken
 
 
 def _names_outside(model: ir.Model, node: ir.Node) -> set[str]:

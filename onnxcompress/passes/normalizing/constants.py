@@ -36,7 +36,7 @@ def _is_constant_node(node: ir.Node) -> bool:
 
 def _lift(node: ir.Node) -> int:
     tensor = constant_node_tensor(node)
-    if tensor is None or not node.outputs[0].name:
+    if tensor is None or tensor.dtype.is_string() or not node.outputs[0].name:
         return 0
     replace_by_constants(node, [tensor])
     return 1
@@ -61,6 +61,7 @@ def _initializer(old: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
         shape=ir.Shape(tensor.shape.numpy()),
         type=ir.TensorType(tensor.dtype),
         doc_string=old.doc_string,
-        const_value=tensor,
+        # A shell of its own: it takes the value's name, and the original model may hold the tensor as well.
+        const_value=ir.tensor(tensor.numpy(), dtype=tensor.dtype, name=old.name),
         metadata_props=dict(old.metadata_props),
     )

@@ -61,7 +61,7 @@ def evaluate(
 def _alone(node: ir.Node, inputs: Sequence[ir.TensorProtocol | None], model: ir.Model) -> ir.Model:
     """A model of this node and its constants only."""
     constants = {id(t): _constant(f"i{n}", t) for n, t in enumerate(inputs) if t is not None}
-    copy = ir.Node(
+    lone = ir.Node(
         node.domain,
         node.op_type,
         [None if t is None else constants[id(t)] for t in inputs],
@@ -70,14 +70,16 @@ def _alone(node: ir.Node, inputs: Sequence[ir.TensorProtocol | None], model: ir.
         version=node.version,
     )
     imports = {"": model.graph.opset_imports.get("", 1)}
-    named = [v for v in copy.outputs if v.name]
-    graph = ir.Graph([], named, nodes=[copy], initializers=list(constants.values()), opset_imports=imports, name="one")
+    named = [v for v in lone.outputs if v.name]
+    graph = ir.Graph([], named, nodes=[lone], initializers=list(constants.values()), opset_imports=imports, name="one")
     return ir.Model(graph, ir_version=model.ir_version)
 
 
 def _constant(name: str, tensor: ir.TensorProtocol) -> ir.Value:
     shape = ir.Shape(tensor.shape.numpy())
-    return ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    # A shell of its own: writing a model gives each tensor its value's name.
+    shell = ir.tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
+    return ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=shell)
 
 
 def _bytes(value: ir.Value) -> int | None:

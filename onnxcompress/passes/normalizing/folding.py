@@ -52,7 +52,9 @@ class Folder:
 
     def __init__(self, model: ir.Model) -> None:
         held = (tensor_of(v) for graph in graphs(model) for v in graph.initializers.values())
-        self._budget = max(_FREE_BYTES, _GROWTH * sum(t.nbytes for t in held if t is not None))
+        self._budget = max(
+            _FREE_BYTES, _GROWTH * sum(t.nbytes for t in held if t is not None and not t.dtype.is_string())
+        )
         self._given_up: set[ir.Node] = set()
         self.left_alone: list[Finding] = []
 
