@@ -57,7 +57,9 @@ class DataOptions:
         if self.eval_spec is None:
             return samples, None
         settings = {k: v for k, v in self.settings.items() if k != "samples"}
-        settings |= {} if self.eval_mapping is None else {"mapping": self.eval_mapping}
+        if self.eval_mapping is not None:
+            settings.pop("labels", None)  # they belong to the other array; ``labels=KEY`` in the mapping names its own
+            settings["mapping"] = self.eval_mapping
         return samples, open_data(self.eval_spec, model, **settings)
 
 

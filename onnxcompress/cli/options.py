@@ -77,6 +77,7 @@ class DataFlags(Group):
     )
     eval_data: str | None = flag(None, "Samples that only measure; else a fifth of --data is held out.", metavar="DATA")
     map: tuple[str, ...] = flag((), "Which array feeds which input, e.g. input=x_train.", metavar="INPUT=ARRAY")
+    eval_map: tuple[str, ...] = flag((), "The same for --eval-data, e.g. input=x_test.", metavar="INPUT=ARRAY")
     labels: str | None = flag(None, "Array or file with one label a sample.", metavar="NAME")
     preset: str | None = flag(
         None, "Preprocessing by name, e.g. imagenet, unit, tf.", metavar="NAME", complete="presets"
@@ -111,7 +112,8 @@ class DataFlags(Group):
             "size": _size(self.size),
             "samples": self.samples,
         }
-        return DataOptions(self.data, self.eval_data, {k: v for k, v in settings.items() if v is not None})
+        given = {k: v for k, v in settings.items() if v is not None}
+        return DataOptions(self.data, self.eval_data, given, pairs(self.eval_map, "--eval-map") or None)
 
 
 @dataclass(frozen=True)
