@@ -35,7 +35,7 @@ def build(body: Callable[..., None], *, name: str, passes: Sequence[str] = ()) -
         passes: Names of passes whose options become flags, where `body` asks for `PassFlags`.
     """
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(name=name, help=_escape(inspect.getdoc(body) or ""))(_callback(body, passes))
+    app.command(name=name, help=_paragraphs(inspect.getdoc(body) or ""))(_callback(body, passes))
     return typer.main.get_command(app)
 
 
@@ -185,6 +185,11 @@ def _words(words: str) -> list[str]:
 
 def _kebab(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring with each paragraph on one line, so that the terminal's width breaks it."""
+    return "\n\n".join(_escape(" ".join(part.split())) for part in text.split("\n\n"))
 
 
 def _escape(text: str) -> str:
