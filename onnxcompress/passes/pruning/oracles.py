@@ -1,8 +1,8 @@
 """What a prune must satisfy: the result equals the original with the doomed slices set to zero.
 
 Reference: every weight, bias and additive constant keeps its size and loses its doomed slices. Scales, variances and
-divisors are left as they are: their channel is zero already, and zero there would divide. Atoms that a norm or a mean
-runs over change its statistics; for them only shapes are checked.
+divisors are left as they are: their channel is zero already, and zero there would divide. A norm or a mean over a cut
+axis sees only the kept positions (`masking`); where that cannot be written, only shapes are checked.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import onnx_ir as ir
 
 from onnxcompress.errors import InternalError
 from onnxcompress.graph import clone, set_constant
+from onnxcompress.passes.pruning.atoms import Ids
+from onnxcompress.passes.pruning.masking import MASKABLE, Masker
 from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.trace import Port, Use, array
 from onnxcompress.runtime import Session
@@ -61,7 +63,21 @@ def zeroed(cut: Cut) -> ir.Model:
                 nodes[node].replace_input_with(index, fresh)
         else:
             set_constant(values[use.value], masked)
+    _mask_statistics(cut, copy, nodes, names)
     return copy
+
+
+def _mask_statistics(cut: Cut, copy: ir.Model, nodes: Mapping[ir.Node, ir.Node], names: set[str]) -> None:
+    masker = Masker(copy, names)
+    for node, axes in _cut_statistics(cut):
+        kind = cut.found.table.dtype(node.inputs[0].name) if node.inputs[0] is not None else None
+        if node.op_type in MASKABLE and kind is not None:
+            keeps = [(axis, cut.keep(ids)) for axis, ids in axes]
+            masker.mask(nodes[node], keeps, len(cut.found.shape_of(node, 0)), kind.numpy())
+
+
+def _cut_statistics(cut: Cut) -> list[tuple[ir.Node, list[tuple[int, Ids]]]]:
+    return [(n, axes) for n, axes in cut.found.statistics.items() if any(not cut.keep(i).all() for _, i in axes)]
 
 
 def _values(model: ir.Model) -> list[ir.Value]:
@@ -96,8 +112,8 @@ def _masked(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:
 
 
 def changes_statistics(cut: Cut) -> bool:
-    """Whether a norm or a mean runs over an axis that was cut."""
-    return any(not cut.keep(ids).all() for ids in cut.found.statistics)
+    """Whether an op takes statistics over a cut axis that the masked reference cannot imitate."""
+    return any(node.op_type not in MASKABLE for node, _ in _cut_statistics(cut))
 
 
 def compare(

@@ -17,7 +17,8 @@ from onnxcompress.passes.pruning.cells import Cell, cells
 from onnxcompress.passes.pruning.importance import importance
 from onnxcompress.passes.pruning.plan import decide
 from onnxcompress.passes.pruning.relabel import relabel
-from onnxcompress.passes.pruning.rules import RULES
+from onnxcompress.passes.pruning.rules import MOVEMENT, RULES
+from onnxcompress.passes.pruning.rules_elementwise import UNARY
 from onnxcompress.passes.pruning.surgery import Cut, cut_constants, kept, update_shapes
 from onnxcompress.passes.pruning.trace import Trace, trace
 from onnxcompress.report import Finding, Severity
@@ -26,6 +27,7 @@ from onnxcompress.shapes import infer, probe_feeds
 if TYPE_CHECKING:
     from onnxcompress.passes.prune_channels import PruneChannels
 
+_THROUGH = {*MOVEMENT, *UNARY, "Gather"}
 META = "onnxcompress.kept"
 
 
@@ -98,5 +100,21 @@ def _frozen(found: Trace) -> Iterator[Finding]:
         if frozen[roots].all():
             reason = reasons[int(roots[0])]
             where = f" at {reason.node}" if reason.node and reason.node != label(producer.node) else ""
-            text = f"{len(producer.ids)} channels stay: {reason.why}{where}"
-            yield Finding(reason.code, text, label(producer.node))
+            held = _input_behind(found, reason.node) if reason.code == "PRUNE-FROZEN-PARTNER" else ""
+            code = "PRUNE-FROZEN-INPUT" if held else reason.code
+            why = f"it meets the graph input {held}, whose size is the caller's" if held else reason.why
+            yield Finding(code, f"{len(producer.ids)} channels stay: {why}{where}", label(producer.node))
+
+
+def _input_behind(found: Trace, name: str) -> str:
+    """The graph input that reaches the node called `name` through movement and pointwise ops alone."""
+    node = next((n for n in found.model.graph if label(n) == name), None)
+    values = [] if node is None else [v for v in node.inputs if v is not None]
+    while values:
+        value = values.pop()
+        maker = value.producer()
+        if maker is None and value.is_graph_input() and not value.is_initializer():
+            return value.name or ""
+        if maker is not None and maker.op_type in _THROUGH and maker.inputs[0] is not None:
+            values.append(maker.inputs[0])
+    return ""

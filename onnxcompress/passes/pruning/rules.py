@@ -20,8 +20,18 @@ def gather(found: Trace, node: ir.Node) -> None:
         moved(found, node)
 
 
-MOVEMENT = ["DepthToSpace", "Expand", "Flatten", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"]
-
+MOVEMENT = (
+    "DepthToSpace",
+    "Flatten",
+    "Reshape",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+)
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(elementwise.UNARY, elementwise.unary),
     **dict.fromkeys(elementwise.BROADCAST, elementwise.broadcast),
@@ -39,6 +49,7 @@ RULES: Mapping[str, Rule] = {
     "Conv": linear.conv,
     "ConvTranspose": linear.conv_transpose,
     "Einsum": linear.einsum,
+    "Expand": elementwise.expanded,
     "Gather": gather,
     "Gemm": linear.gemm,
     "GroupNormalization": norm.group_norm,

@@ -8,11 +8,109 @@ import onnx_ir as ir
 from onnxcompress.graph import attribute
 from onnxcompress.passes.pruning.trace import Labels, Trace
 
-UNARY = ["Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu"]
-BROADCAST = ["Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor"]
-POOLS = ["AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"]
-REDUCTIONS = ["ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"]
-ALONG = ["ArgMax", "ArgMin", "CumSum", "Hardmax", "LogSoftmax", "LpNormalization", "Softmax", "TopK"]
+UNARY = (
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitwiseNot",
+    "Cast",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Dropout",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+)
+BROADCAST = (
+    "Add",
+    "And",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Div",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Mean",
+    "Min",
+    "Mod",
+    "Mul",
+    "Or",
+    "PRelu",
+    "Pow",
+    "Sub",
+    "Sum",
+    "Where",
+    "Xor",
+)
+POOLS = (
+    "AveragePool",
+    "GlobalAveragePool",
+    "GlobalLpPool",
+    "GlobalMaxPool",
+    "LpPool",
+    "MaxPool",
+)
+REDUCTIONS = (
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+)
+ALONG = (
+    "ArgMax",
+    "ArgMin",
+    "CumSum",
+    "Hardmax",
+    "LogSoftmax",
+    "LpNormalization",
+    "Softmax",
+    "TopK",
+)
 
 
 def unary(found: Trace, node: ir.Node) -> None:
@@ -59,7 +157,7 @@ def reduction(found: Trace, node: ir.Node) -> None:
         return
     if node.op_type == "ReduceProd":
         found.freeze([labels[a] for a in axes], node, "PRUNE-FROZEN-OP", "a product runs along this axis")
-    found.statistics.extend(ids for a in axes if (ids := labels[a]) is not None)
+    found.statistic(node, labels, axes)
     keep = bool(attribute(node, "keepdims", 1))
     result = [None if a in axes else ids for a, ids in enumerate(labels) if keep or a not in axes]
     found.put(node, 0, result)
@@ -117,6 +215,25 @@ def quantize(found: Trace, node: ir.Node) -> None:
         if found.has(node, index) and np.prod(found.shape_of(node, index)) > 1:
             found.unify(node, labels[axis], found.of(node, index)[0])
     found.put(node, 0, list(labels))
+
+
+def expanded(found: Trace, node: ir.Node) -> None:
+    """Expand: copies along a fixed axis are as many as their partners; other axes pass, aligned at the right."""
+    data, before = found.of(node, 0), found.shape_of(node, 0)
+    after, dims = found.shape(node.outputs[0]), found.table.dims(node.outputs[0].name)
+    if after is None:
+        found.freeze(data, node, "PRUNE-FROZEN-DATA-DEPENDENT", "the shape that Expand makes depends on data")
+        return
+    result: Labels = []
+    for axis, size in enumerate(after):
+        own = axis - (len(after) - len(before))
+        fixed = dims is not None and isinstance(dims[axis], int)
+        copied = own < 0 or before[own] == 1
+        if copied:
+            result.append(found.atoms.fresh(size) if fixed and size > 1 else None)
+        else:
+            result.append(data[own])
+    found.put(node, 0, result)
 
 
 def filled(found: Trace, node: ir.Node) -> None:

@@ -1,4 +1,4 @@
-"""Axis equations of the linear ops: the output channels are those of the weight, the input channels meet its other axis."""
+"""Axis equations of the linear ops: output channels are those of the weight, input channels meet its other axis."""
 
 from __future__ import annotations
 

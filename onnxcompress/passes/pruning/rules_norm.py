@@ -22,7 +22,7 @@ def instance_norm(found: Trace, node: ir.Node) -> None:
     """InstanceNormalization: scale and bias along axis 1; statistics over the rest."""
     labels = found.of(node, 0)
     found.unify(node, labels[1], found.of(node, 1)[0], found.of(node, 2)[0])
-    found.statistics.extend(ids for ids in labels[2:] if ids is not None)
+    found.freeze(labels[2:], node, "PRUNE-FROZEN-OP", "statistics run along this axis")
     found.put(node, 0, list(labels))
 
 
@@ -36,7 +36,7 @@ def layer_norm(found: Trace, node: ir.Node) -> None:
             for back in range(1, len(own) + 1):
                 if sizes[-back] > 1:
                     found.unify(node, labels[len(shape) - back], own[-back])
-    found.statistics.extend(ids for ids in labels[first:] if ids is not None)
+    found.statistic(node, labels, range(first, len(labels)))
     if any(value.uses() for value in node.outputs[1:]):
         found.freeze(labels[:first], node, "PRUNE-FROZEN-OP", "the statistics of the norm are read")
     found.put(node, 0, list(labels))
@@ -54,5 +54,5 @@ def group_norm(found: Trace, node: ir.Node) -> None:
             found.freeze(own, node, "PRUNE-FROZEN-OP", "one scale serves a group")
     if ids is not None:
         found.blocks.append(ids.reshape(groups, -1))
-        found.statistics.append(ids)
+        found.statistic(node, labels, [1])
     found.put(node, 0, list(labels))

@@ -78,7 +78,7 @@ class Trace:
         producers: Where channels come from.
         terms: Which axes each node's multiply-accumulates depend on.
         blocks: Matrices of atoms [blocks, positions] of which every row keeps the same number.
-        statistics: Atoms over which a norm or a reduction takes statistics.
+        statistics: Nodes that take statistics over an axis, with the axis and its atoms.
         scope: Labels of the nodes that may be touched.
     """
 
@@ -91,7 +91,7 @@ class Trace:
     producers: list[Producer] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
     blocks: list[np.ndarray] = field(default_factory=list)
-    statistics: list[Ids] = field(default_factory=list)
+    statistics: dict[ir.Node, list[tuple[int, Ids]]] = field(default_factory=dict)
     constants: set[ir.Value] = field(default_factory=set)
     _shared: dict[ir.Value, Use] = field(default_factory=dict)
     _ports: dict[Port, Use] = field(default_factory=dict)
@@ -169,6 +169,12 @@ class Trace:
     def term(self, node: ir.Node, share: float, *axes: Ids | None) -> None:
         """Register what a share of the node's multiply-accumulates is proportional to."""
         self.terms.append(Term(node, share, tuple(ids for ids in axes if ids is not None)))
+
+    def statistic(self, node: ir.Node, labels: Labels, axes: Iterable[int]) -> None:
+        """Register that the node's numbers change when one of these axes gets shorter."""
+        listed = [(axis, ids) for axis in axes if (ids := labels[axis]) is not None]
+        if listed:
+            self.statistics[node] = listed
 
     def concrete(self, node: ir.Node, index: int) -> np.ndarray | None:
         """The numbers of an index-like input: constant, or observed under the probe."""
