@@ -1,7 +1,7 @@
 """What a decision would cost: multiply-accumulates or parameters as a function of how many channels each cell gives.
 
-A node's cost is its cost now times the kept fraction of each axis it is proportional to; recurrent nodes are sums of two
-such products. The same form counts parameters: one product a constant.
+A node's cost is its cost now times the kept fraction of each axis it is proportional to; recurrent nodes are sums of
+two such products. The same form counts parameters: one product a constant.
 """
 
 from __future__ import annotations
