@@ -71,8 +71,7 @@ def execute(
         return
     target = check_output(source, flags.output, suffix)
     with Terminal(flags.log) as terminal:
-        _warn(recipe, flags.data, terminal)
-        result = _run(source, recipe, flags, teacher, terminal)
+        result = _run(model, recipe, flags, teacher, terminal)
         written = result.save(target, force=flags.output.force, stamp=not flags.output.no_stamp)
         _write_report(result.report, flags.output, written)
         _tell(result.report, terminal, verbose=flags.log.verbose > 0)
@@ -103,17 +102,24 @@ def check_output(source: Path, flags: OutputFlags, suffix: str) -> Path:
     return target
 
 
-def _warn(recipe: Recipe, data: DataFlags, terminal: Terminal) -> None:
-    """Say before the work what will not be known after it."""
+def _warnings(recipe: Recipe, data: DataFlags) -> list[str]:
+    """What will not be known after the run, to be said before its first pass."""
     lossy = any(p.effect == "lossy" for p in recipe.passes)
-    if lossy and data.data is None and data.eval_data is None:
-        terminal.say("warning: accuracy will NOT be measured: give --data to measure it and to repair what is lost")
+    if not lossy or data.data is not None or data.eval_data is not None:
+        return []
+    return ["warning: accuracy will NOT be measured: give --data to measure it and to repair what is lost"]
 
 
 def _run(source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, terminal: Terminal) -> Result:
     from onnxcompress.api import run_recipe
 
     records: list[PassRecord] = []
+    warnings = _warnings(recipe, flags.data)
+
+    def progress(step: str, done: int, total: int) -> None:
+        while warnings:
+            terminal.say(warnings.pop(0))
+        terminal.progress(step, done, total)
 
     def on_record(record: PassRecord) -> None:
         records.append(record)
@@ -130,7 +136,7 @@ def _run(source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, termi
             runtime=flags.runtime.options(),
             metric=_metric(flags.quality.metric),
             latency=flags.quality.latency,
-            progress=terminal.progress,
+            progress=progress,
             on_record=on_record,
             **flags.settings(),
         )
