@@ -73,12 +73,16 @@ def array_of(value: ir.Value | None) -> np.ndarray | None:
 def set_constant(value: ir.Value, array: np.ndarray | ir.TensorProtocol) -> None:
     """Give a constant value (initializer or Constant node's output) another tensor, in place.
 
-    Shape and dtype of the value follow the tensor.
+    Shape and dtype of the value follow the tensor; doc string and metadata of the old tensor are kept.
 
     Raises:
         InternalError: Where the value is not constant.
     """
     tensor = ir.tensor(array, name=value.name) if isinstance(array, np.ndarray) else array
+    old = tensor_of(value) or value.const_value
+    if isinstance(array, np.ndarray) and old is not None:
+        tensor.doc_string = old.doc_string
+        tensor.metadata_props.update(old.metadata_props)
     node = value.producer()
     if value.is_initializer():
         value.const_value = tensor

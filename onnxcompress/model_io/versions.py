@@ -9,6 +9,9 @@ from onnxcompress.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
+# What the oldest ONNX Runtime that we accept is known to run; it is asked only above that.
+_RUNTIME_OPSET, _RUNTIME_IR = 23, 11
+
 
 def check_versions(proto: onnx.ModelProto, what: str) -> None:
     """Refuse an unknown IR version or operator set.
@@ -32,6 +35,7 @@ def check_versions(proto: onnx.ModelProto, what: str) -> None:
         known = newest.get(entry.domain or "ai.onnx")
         if known is not None and entry.version > known:
             _refuse_opset(entry, known, what)
+    _check_runtime(proto, what)
 
 
 def _check_ir_version(version: int, what: str) -> None:
@@ -75,3 +79,30 @@ def _refuse_opset(entry: onnx.OperatorSetIdProto, known: int, what: str) -> None
         hint=f"Export the model with operator set {known} or older, or install a newer onnx and onnxruntime.",
         code="MODEL-FUTURE-OPSET",
     )
+
+
+def _check_runtime(proto: onnx.ModelProto, what: str) -> None:
+    """Ask ONNX Runtime itself about versions that are new: onnx may be ahead of it."""
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    if opset <= _RUNTIME_OPSET and proto.ir_version <= _RUNTIME_IR:
+        return
+    import onnxruntime
+    from onnx import TensorProto, helper
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])
+    versions = [helper.make_opsetid("", opset)]
+    probe = helper.make_model(graph, opset_imports=versions, ir_version=proto.ir_version)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, InvalidProtobuf) as error:
+        raise ModelError(
+            what,
+            where=f"operator set ai.onnx {opset}, IR version {proto.ir_version}",
+            why=f"onnxruntime {onnxruntime.__version__} does not run models that new",
+            hint="Install a newer onnxruntime, or export the model with an older operator set and IR version.",
+            code="MODEL-FUTURE-OPSET",
+        ) from error

@@ -531,6 +531,20 @@ def test_the_newest_versions_load() -> None:
     assert load(_relu(opset=onnx.defs.onnx_opset_version(), ir_version=onnx.IR_VERSION))
 
 
+def test_a_model_newer_than_the_runtime_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+    def older(*_: object, **__: object) -> None:
+        raise Fail("opset under development")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", older)
+    error = _fails(_relu(opset=24))
+    assert error.code == "MODEL-FUTURE-OPSET"
+    assert "onnxruntime" in error.why
+    assert load(_relu(opset=23))
+
+
 def test_an_unknown_domain_of_any_version_loads() -> None:
     assert load(_relu(opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.example", 999)]))
 
