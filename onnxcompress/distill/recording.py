@@ -83,6 +83,7 @@ class Recorder:
         """Compute or record every node of `scope`; only names of the main graph are kept."""
         for node in scope:
             if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+                self._main.setdefault(node.outputs[0].name or "", node.outputs[0])
                 continue
             self._node(node)
             for value in node.outputs:
@@ -180,7 +181,7 @@ class Recorder:
         branch = node.attributes["then_branch" if bool(condition.example) else "else_branch"].as_graph()
         self.walk(branch, main=False)
         for outer, inner in zip(node.outputs, branch.outputs, strict=True):
-            self._slots[outer] = self._look(inner)
+            self._slots[outer] = replace(self._look(inner))
 
     def _look(self, value: ir.Value) -> Slot:
         if value not in self._slots:
@@ -231,7 +232,7 @@ class Recorder:
         """Drop an example after its last use, so that the walk holds no more than a forward pass."""
         if value is None or value not in self._slots or self._slots[value].proxy is None:
             return
-        self._left[value] = self._left.get(value, len(value.uses())) - 1
+        self._left[value] = self._left.get(value, len(value.uses()) + value.is_graph_output()) - 1
         if self._left[value] == 0:
             self._slots[value].example = None
 

@@ -6,6 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from onnxcompress.errors import ModelError
+
 _D = ir.DataType
 TORCH_OF: dict[int, torch.dtype] = {
     _D.FLOAT: torch.float32,
@@ -36,9 +38,17 @@ QUANT_RANGE: dict[int, tuple[int, int]] = {
 
 
 def to_torch(array: np.ndarray) -> torch.Tensor:
-    """A tensor that owns its numbers, in the type that the bridge computes with."""
+    """A tensor that owns its numbers, in the type that the bridge computes with.
+
+    Raises:
+        ModelError: Where torch has no such type.
+    """
     kind = ir.DataType.from_numpy(array.dtype)
-    target = TORCH_OF[kind]
+    target = TORCH_OF.get(kind)
+    if target is None:
+        hint = "Cut the model before the nodes that use it."
+        why = f"it holds a tensor of type {kind.name}, which torch cannot compute with"
+        raise ModelError("cannot train the model", why=why, hint=hint, code="MODEL-DISTILL-TYPE")
     plain = {torch.float32: np.float32, torch.int32: np.int32, torch.int64: np.int64}.get(target)
     if kind == _D.INT4:
         plain = np.int8

@@ -21,7 +21,7 @@ _PLAIN: dict[str, Any] = {
     "Neg": torch.neg, "Not": torch.logical_not, "Reciprocal": torch.reciprocal, "Relu": nnf.relu,
     "Round": torch.round, "Sigmoid": torch.sigmoid, "Sign": torch.sign, "Sin": torch.sin, "Sinh": torch.sinh,
     "Softsign": nnf.softsign, "Sqrt": torch.sqrt, "Tan": torch.tan, "Tanh": torch.tanh, "Mish": nnf.mish,
-    "HardSwish": nnf.hardswish, "BitwiseNot": torch.bitwise_not,
+    "HardSwish": nnf.hardswish,
     "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Equal": torch.eq, "Greater": torch.gt,
     "GreaterOrEqual": torch.ge, "Less": torch.lt, "LessOrEqual": torch.le, "And": torch.logical_and,
     "Or": torch.logical_or, "Xor": torch.logical_xor, "BitwiseAnd": torch.bitwise_and,
@@ -50,6 +50,8 @@ OPS.update({name: _plain(function) for name, function in _PLAIN.items()})
 @OPS.op("Identity", "Dropout")
 def identity(node: OpNode, x: Any, *_: Any) -> Any:
     """The input; Dropout is inactive in an exported graph."""
+    if node.op_type == "Dropout" and node.has(2) and bool(node.constant(2)):
+        raise node.refuse("it was exported in training mode", "Export the model for inference.")
     if node.op_type == "Dropout" and node.outputs > 1:
         return x, torch.ones_like(x, dtype=torch.bool)
     return x

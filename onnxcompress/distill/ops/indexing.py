@@ -79,14 +79,14 @@ def _gather_nd(x: torch.Tensor, indices: torch.Tensor, batch: int) -> torch.Tens
 @OPS.op("ScatterND")
 def scatter_nd(node: OpNode, x: Any, indices: Any, updates: Any) -> Any:
     """Slices replaced (or added to) by index tuples."""
-    return call(_scatter_nd, x, indices, updates, node.attr("reduction", "none"))
+    reduction = node.attr("reduction", "none")
+    if reduction not in ("none", "add"):
+        raise node.refuse(f"its reduction is {reduction}", "Cut the model before that node.")
+    return call(_scatter_nd, x, indices, updates, reduction == "add")
 
 
-def _scatter_nd(x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor, reduction: str) -> torch.Tensor:
-    place = tuple(indices.to(torch.int64).unbind(-1))
-    if reduction in ("none", "add"):
-        return x.clone().index_put(place, updates, accumulate=reduction == "add")
-    raise NotImplementedError(reduction)
+def _scatter_nd(x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor, add: bool) -> torch.Tensor:
+    return x.clone().index_put(tuple(indices.to(torch.int64).unbind(-1)), updates, accumulate=add)
 
 
 @OPS.op("ScatterElements", "Scatter")
@@ -110,7 +110,8 @@ def one_hot(node: OpNode, indices: Any, _depth: Any, values: Any) -> Any:
     axis = int(node.attr("axis", -1)) % rank
     shape = [depth if i == axis else 1 for i in range(rank)]
     places = node.lift(torch.arange(depth).reshape(shape))
-    hit = torch.eq(torch.unsqueeze(torch.remainder(indices.to(torch.int64), depth), axis), places)
+    index = indices.to(torch.int64)
+    hit = torch.eq(torch.unsqueeze(torch.where(index < 0, index + depth, index), axis), places)
     return torch.where(hit, values[1], values[0])
 
 

@@ -168,7 +168,8 @@ def space_to_depth(node: OpNode, x: Any) -> Any:
     """Pixels into channels."""
     n, c, h, w = node.shape()
     b = int(node.attr("blocksize"))
-    y = torch.permute(x.reshape([n, c, h // b, b, w // b, b]), [0, 3, 5, 1, 2, 4])
+    first = node.attr("mode", "DCR") == "DCR"
+    y = torch.permute(x.reshape([n, c, h // b, b, w // b, b]), [0, 3, 5, 1, 2, 4] if first else [0, 1, 3, 5, 2, 4])
     return y.reshape([n, c * b * b, h // b, w // b])
 
 

@@ -25,14 +25,23 @@ def batch_norm(node: OpNode, x: Any, scale: Any, bias: Any, mean: Any, var: Any)
 @OPS.op("LayerNormalization")
 def layer_norm(node: OpNode, x: Any, scale: Any, bias: Any = None) -> Any:
     """Over all axes from `axis` on."""
-    if node.outputs > 1:
-        raise node.refuse("its outputs Mean or InvStdDev are used", "Cut the model before that node.")
     shape, axis = node.shape(), node.axis(-1)
+    if node.outputs > 1:
+        return _layer_norm_in_steps(node, x, scale, bias)
     normal, eps = list(shape[axis:]), float(node.attr("epsilon", 1e-5))
     if list(node.shape(1)) == normal and (not node.has(2) or list(node.shape(2)) == normal):
         return nnf.layer_norm(x, normal, scale, bias, eps)
     y = nnf.layer_norm(x, normal, None, None, eps) * scale
     return y if not node.has(2) else y + bias
+
+
+def _layer_norm_in_steps(node: OpNode, x: Any, scale: Any, bias: Any) -> Any:
+    """With its optional outputs, mean and 1/std."""
+    axes, eps = list(range(node.axis(-1), node.rank())), float(node.attr("epsilon", 1e-5))
+    mean = torch.mean(x, axes, True)
+    inverse = torch.rsqrt(torch.mean(torch.square(x - mean), axes, True) + eps)
+    y = (x - mean) * inverse * scale
+    return y if bias is None else y + bias, mean, inverse
 
 
 @OPS.op("InstanceNormalization")
@@ -79,7 +88,8 @@ def skip_layer_norm(node: OpNode, x: Any, skip: Any, gamma: Any, beta: Any = Non
 @OPS.op("LpNormalization")
 def lp_normalization(node: OpNode, x: Any) -> Any:
     """X / ||x||_p along an axis."""
-    return x / torch.linalg.vector_norm(x, float(node.attr("p", 2)), node.axis(-1), True)
+    norm = torch.linalg.vector_norm(x, float(node.attr("p", 2)), node.axis(-1), True)
+    return x / torch.where(torch.eq(norm, 0), torch.ones_like(norm), norm)
 
 
 @OPS.op("MeanVarianceNormalization")

@@ -64,6 +64,8 @@ def global_pool(node: OpNode, x: Any) -> Any:
 def lp_pool(node: OpNode, x: Any) -> Any:
     """(sum |x|^p)^(1/p) over windows or all spatial axes."""
     p = float(node.attr("p", 2))
+    if any(int(d) != 1 for d in node.attr("dilations") or ()):
+        raise node.refuse("its dilations are not 1", "Cut the model before that node.")
     powered = torch.pow(torch.abs(x), p)
     if node.op_type == "GlobalLpPool":
         return torch.pow(torch.sum(powered, list(range(2, node.rank())), True), 1 / p)

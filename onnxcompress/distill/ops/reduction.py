@@ -75,5 +75,7 @@ def arg(node: OpNode, x: Any) -> Any:
 def top_k(node: OpNode, x: Any, _k: Any = None) -> Any:
     """The k largest (or smallest) values and their indices."""
     k = node.ints(1)[0] if node.has(1) else int(node.attr("k"))
-    found = torch.topk(x, k, node.axis(-1), bool(node.attr("largest", 1)), bool(node.attr("sorted", 1)))
-    return found[0], found[1]
+    axis = node.axis(-1)
+    # A stable sort, because among equal values ONNX takes the first; torch.topk takes any.
+    found = torch.sort(x, dim=axis, descending=bool(node.attr("largest", 1)), stable=True)
+    return torch.narrow(found[0], axis, 0, k), torch.narrow(found[1], axis, 0, k)

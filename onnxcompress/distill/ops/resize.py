@@ -24,7 +24,8 @@ def resize(node: OpNode, x: Any, *_: Any) -> Any:
         if mode == "nearest":
             x = torch.index_select(x, axis, node.lift(torch.from_numpy(_nearest(node, where, size))))
         else:
-            weights = _linear(where, size, scale, node) if mode == "linear" else _cubic(where, size, node)
+            _refuse_antialias(node, scale)
+            weights = _linear(where, size) if mode == "linear" else _cubic(where, size, node)
             matrix = node.lift(torch.from_numpy(weights.T.copy()).to(node.dtypes[0]))
             x = torch.movedim(torch.matmul(torch.movedim(x, axis, -1), matrix), -1, axis)
     return x
@@ -88,9 +89,8 @@ def _refuse_antialias(node: OpNode, scale: float) -> None:
         raise node.refuse("it shrinks with antialias", "Cut the model before that node.")
 
 
-def _linear(where: np.ndarray, size: int, scale: float, node: OpNode) -> np.ndarray:
+def _linear(where: np.ndarray, size: int) -> np.ndarray:
     """Weights [new, size] of linear interpolation."""
-    _refuse_antialias(node, scale)
     where = np.clip(where, 0, size - 1)
     low = np.floor(where).astype(np.int64)
     high = np.minimum(low + 1, size - 1)

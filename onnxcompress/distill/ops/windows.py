@@ -67,7 +67,7 @@ def _explicit(node: OpNode, rank: int) -> _Pads:
 
 
 def _same(node: OpNode, totals: list[int]) -> _Pads:
-    small = [t // 2 for t in totals]
+    small = [t // 2 if t > 0 else t for t in totals]
     large = [t - s for t, s in zip(totals, small, strict=True)]
     upper = node.attr("auto_pad") == "SAME_UPPER"
     return (tuple(small), tuple(large)) if upper else (tuple(large), tuple(small))
@@ -94,7 +94,7 @@ def _transposed_pads(node: OpNode, sizes: tuple[int, ...], spans: list[int], str
         [int(v) for v in wanted][-rank:] if wanted is not None else [s * t for s, t in zip(sizes, strides, strict=True)]
     )
     full = [(n - 1) * s + e + span for n, s, e, span in zip(sizes, strides, extra, spans, strict=True)]
-    totals = [max(0, f - g) for f, g in zip(full, goal, strict=True)]
+    totals = [f - g for f, g in zip(full, goal, strict=True)]
     begin, end = _same(node, totals)
     return begin, end
 
