@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 _HEAD_BYTES = 512
@@ -67,6 +66,8 @@ def conversion_hint(kind: str) -> str:
 
 
 def _kind_of_zip(path: Path) -> str:
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

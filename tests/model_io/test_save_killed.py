@@ -72,7 +72,7 @@ def test_writers_side_by_side_leave_one_whole_model(tmp_path: Path) -> None:
     sources = [str(save(model, tmp_path / f"source{each}.onnx")) for each, model in enumerate(models)]
     out = tmp_path / "out"
     out.mkdir()
-    once = WRITER.replace("while True:", "for _ in range(15):")
+    once = WRITER.replace("while True:", "for _ in range(6):")
     command = [sys.executable, "-c", once, *sources, str(out / "m.onnx")]
     writers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(3)]
     known = {fingerprint(model) for model in models}
