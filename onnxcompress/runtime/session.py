@@ -91,10 +91,22 @@ class Session:
         """
         names = list(outputs) if outputs is not None else self.output_names
         try:
-            arrays = cast("list[np.ndarray]", self._ort.run(names, dict(feeds)))
+            arrays = cast("list[np.ndarray]", self._run(names, feeds))
         except ORT_ERRORS as fault:
             raise run_error(fault) from fault
         return dict(zip(names, arrays, strict=True))
+
+    def _run(self, names: list[str], feeds: Mapping[str, np.ndarray]) -> Sequence[Any]:
+        """The plain call, or, for types that numpy itself lacks, the one that is told the type."""
+        if all(np.asarray(array).dtype.kind != "V" for array in feeds.values()):
+            return self._ort.run(names, dict(feeds))
+        values = {name: _typed(np.ascontiguousarray(array)) for name, array in feeds.items()}
+        return [value.numpy() for value in self._ort.run_with_ort_values(names, values)]
+
+
+def _typed(array: np.ndarray) -> ort.OrtValue:
+    kind = int(ir.DataType.from_numpy(array.dtype))
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, kind)
 
 
 def is_tensor(value: object) -> bool:
@@ -132,6 +144,11 @@ def main_values(model: ir.Model) -> dict[str, ir.Value]:
 
 
 def session_settings(options: RuntimeOptions, optimize: bool, spinning: bool) -> ort.SessionOptions:
+    """ONNX Runtime's own options for a session.
+
+    Raises:
+        UsageError: Where a provider or a custom-operator library is not available.
+    """
     unknown = set(options.providers) - set(ort.get_available_providers())
     if unknown:
         hint = f"This onnxruntime has: {', '.join(ort.get_available_providers())}."

@@ -18,8 +18,9 @@ import onnx
 import onnx_ir as ir
 from onnx import shape_inference
 
+from onnxcompress.errors import ModelError
 from onnxcompress.graph import clone, scopes
-from onnxcompress.report import Finding
+from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import dims_of, real_inputs, runnable_part
 from onnxcompress.runtime.batching import Dim
 from onnxcompress.runtime.payload import bytes_of, stub_of
@@ -54,15 +55,21 @@ def infer(
         symbolic: Ask for expressions of free sizes, which costs seconds; else an axis that follows a free size other
             than the batch is None in `ShapeTable.dims`.
 
+    Where no input can be made up that the model accepts, the table holds what inference alone finds, and says so in
+    `ShapeTable.notes` (``SHAPES-NO-PROBE``).
+
     Raises:
-        ModelError: Where no input is found that the model accepts.
+        ModelError: Where an input declares no shape and `shapes` gives none, or nothing in the model can be run.
+        UsageError: Where `shapes` does not fit the model.
     """
     part, notes = runnable_part(model, runtime)
     if feeds is None:
-        feeds = probe_feeds(part, shapes=shapes, options=runtime)
-    table = _new_table(part, feeds, notes)
+        feeds = _probe(part, shapes, runtime, notes)
+    table = _new_table(part, feeds or {}, notes)
     bare = _stripped(part)
-    _learn(table, shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True))
+    _learn(table, shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True), _symbols(part))
+    if feeds is None:
+        return table
     seen = observe(table, part, runtime, values) if values or open_names(table, part) else True
     if open_names(table, part) and (symbolic or not seen):
         _symbolic(table, bare)
@@ -73,17 +80,40 @@ def infer(
     return table
 
 
+def _probe(
+    part: ir.Model,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    runtime: RuntimeOptions | None,
+    notes: list[Finding],
+) -> dict[str, np.ndarray] | None:
+    try:
+        return probe_feeds(part, shapes=shapes, options=runtime)
+    except ModelError as fault:
+        if fault.code not in ("MODEL-INPUT-TYPE", "MODEL-NO-PROBE"):
+            raise
+        message = f"no input could be made up ({fault.why}): shapes come from inference alone"
+        notes.append(Finding("SHAPES-NO-PROBE", message, severity=Severity.WARNING))
+        return None
+
+
 def types(model: ir.Model) -> dict[str, ir.DataType]:
     """Element types by value name, as far as onnx's inference finds them; nothing is run."""
     table = ShapeTable()
-    _learn(table, shape_inference.infer_shapes(ir.to_proto(_stripped(model))))
+    _learn(table, shape_inference.infer_shapes(ir.to_proto(_stripped(model))), _symbols(model))
     return {name: kind for name in table.names() if (kind := table.dtype(name)) is not None}
+
+
+def _symbols(model: ir.Model) -> set[str]:
+    """Names of the free sizes of the model's inputs."""
+    named = (symbol(value, axis) for value in real_inputs(model) for axis in range(len(dims_of(value) or ())))
+    return {name for name in named if name is not None}
 
 
 def _new_table(part: ir.Model, feeds: Mapping[str, np.ndarray], notes: list[Finding]) -> ShapeTable:
     symbols: dict[str, int] = {}
     for value in real_inputs(part):
-        for axis, size in enumerate(np.shape(feeds[value.name or ""])):
+        given = feeds.get(value.name or "")
+        for axis, size in enumerate(given.shape if given is not None else ()):
             key = symbol(value, axis) if dims_of(value) is not None else None
             if key is not None:
                 symbols.setdefault(key, size)
@@ -117,9 +147,8 @@ def _stripped(model: ir.Model) -> ir.Model:
     return bare
 
 
-def _learn(table: ShapeTable, proto: onnx.ModelProto) -> None:
+def _learn(table: ShapeTable, proto: onnx.ModelProto, inputs: set[str]) -> None:
     """Take over what an inference engine wrote into a model; a name that two bodies use differently stays unknown."""
-    inputs = set(table.symbols)
     found: dict[str, set[tuple[Dim, ...] | None]] = {}
     for scope in scopes(ir.from_proto(proto)):
         for value in values_of(scope):
@@ -172,4 +201,4 @@ def _symbolic(table: ShapeTable, bare: ir.Model) -> None:
         table.notes.append(Finding("SHAPES-SYMBOLIC-GAVE-UP", message))
         return
     if found is not None:
-        _learn(table, found)
+        _learn(table, found, set(table.symbols))

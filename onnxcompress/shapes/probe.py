@@ -109,7 +109,7 @@ def _check_type(value: ir.Value) -> None:
     if not why and value.dtype is not None and value.dtype.bitwidth < 8:
         why = f"{value.dtype.name}, which numpy lacks"
     if why:
-        hint = "Give the model numeric inputs, or give samples of your own with --data."
+        hint = "Give samples of your own with --data."
         where = f"input {value.name}"
         raise ModelError(
             "cannot make inputs for the model", where=where, why=f"it takes {why}", hint=hint, code="MODEL-INPUT-TYPE"
@@ -124,6 +124,8 @@ def _uncertain(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> bool:
     """True where only a run can tell whether the first guess is accepted."""
+    if any(len(dims_of(v) or ()) < 2 and v.name not in shapes for v in inputs):
+        return True  # a scalar or a list of settings may have to be positive
     symbols = {symbol(v, axis) for v in inputs if v.name not in shapes for axis in range(len(dims_of(v) or ()))}
     free = symbols - {None} - set(given)
     return bool(free - batches) or any(use.size is None for use in uses.values()) or bool(free)
@@ -180,7 +182,7 @@ def _size(name: str, bound: Mapping[str, int], size: int) -> int:
     parts = name.replace(" ", "").split("+")
     if len(parts) > 1:
         return sum(int(part) if part.isdigit() else bound.get(part, size) for part in parts)
-    return size
+    return 2 * size if "total" in name and "batch" not in name else size  # cached and new tokens together
 
 
 def _draw(
@@ -227,7 +229,7 @@ def _first_that_runs(
         seen.add(sizes)
     if runs is not None:
         return runs
-    hint = "Give sizes that the model accepts with --shape NAME:1x3x224x224."
+    hint = "Give sizes that the model accepts with --shape NAME:1x3x224x224, or samples with --data."
     why = getattr(fault, "why", "") or str(fault)
     where = getattr(fault, "where", "")
     raise ModelError("found no input that the model accepts", where=where, why=why, hint=hint, code="MODEL-NO-PROBE")

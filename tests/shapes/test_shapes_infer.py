@@ -117,3 +117,11 @@ def test_many_tensors_are_observed_in_chunks(monkeypatch):
     text = f"g (float[N,4] x, bool[4] keep) => (float[N,C] y) {{ c0 = Neg(x) {chain} y = Relu(c8) }}"
     table = infer(parsed(text, keep=np.array([True] * 4)))
     assert all(table.dims(f"c{i}") == ("N", 4) for i in range(9))
+
+
+def test_a_model_that_cannot_be_fed_is_known_by_inference_alone():
+    text = "g (string[N] words, float[N,4] x, float[4,3] w) => (float[N,3] y, string[N] same)"
+    table = infer(parsed(f"{text} {{ y = MatMul(x, w) same = Identity(words) }}", w=normal(4, 3)))
+    assert table.dims("y") == ("N", 3)
+    assert table.probe("y") is None
+    assert [note.code for note in table.notes] == ["SHAPES-NO-PROBE"]

@@ -128,3 +128,30 @@ def test_shapes_that_do_not_fit_are_refused(shapes, said):
 
 def test_a_model_with_a_plugin_is_probed_up_to_it():
     assert probe_feeds(detector())["x"].shape == (2, 3, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float8e4m3fn"])
+def test_types_that_numpy_lacks_are_fed_by_their_type(kind):
+    model = parsed(f"g ({kind}[N,4] x) => (float[N,4] y) {{ y = Cast<to=1>(x) }}")
+    feeds = probe_feeds(model)
+    np.testing.assert_array_equal(Session(model).run(feeds)["y"], feeds["x"].astype(np.float32))
+
+
+def test_a_decoder_step_with_its_cache():
+    taken = "int64[B,S] ids, int64[B,total_length] mask, float[B,2,past,8] cache, float[10,16] w"
+    text = (
+        f"g ({taken}) => (float[B,2,T,8] y)"
+        """{
+        e = Gather(w, ids) s = Constant<value_ints=[0,0,2,8]>() r = Reshape(e, s) q = Transpose<perm=[0,2,1,3]>(r)
+        c = Concat<axis=2>(cache, q) m = Cast<to=1>(mask) axes = Constant<value_ints=[1,3]>() n = Unsqueeze(m, axes)
+        y = Mul(c, n)
+    }"""
+    )
+    feeds = probe_feeds(parsed(text, w=normal(10, 16)))
+    assert feeds["mask"].shape[1] == feeds["ids"].shape[1] + feeds["cache"].shape[2]
+    assert feeds["ids"].max() < 10
+
+
+def test_settings_that_must_be_positive():
+    text = "g (float[1,1,4,4] x, float[4] scales) => (float[1,1,H,W] y) { y = Resize(x, , scales) }"
+    assert (probe_feeds(parsed(text))["scales"] > 0).all()

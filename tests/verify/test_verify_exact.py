@@ -126,3 +126,11 @@ def test_weights_that_differ_are_found():
     other.graph.initializers["w"].const_value = ir.tensor(normal(4, 3, seed=1))
     with pytest.raises(VerifyFailure, match="up to"):
         check_exact(linear(), other)
+
+
+def test_where_inputs_go_straight_into_indices_those_are_compared():
+    text = "g (float[N,40] x) => (int64[N] best) { best = ArgMax<axis=1, keepdims=0>(x) }"
+    assert comparable(parsed(text)) == []
+    assert check_exact(parsed(text), parsed(text))["tensors"] == 1
+    with pytest.raises(VerifyFailure, match="integers differ"):
+        check_exact(parsed(text), parsed(text.replace("ArgMax", "ArgMin")))
