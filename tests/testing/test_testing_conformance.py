@@ -161,7 +161,7 @@ def test_an_unknown_size_is_refused() -> None:
         check_pass(Normalize(), models="some")
 
 
-@pytest.mark.ci
+@pytest.mark.nightly
 @pytest.mark.parametrize("pass_", [Normalize(), FoldBatchNorm()])
 def test_the_first_passes_conform_on_everything(pass_: Pass) -> None:
     assert check_pass(pass_, models="full", seed=1000, idempotent=True).models > 1500

@@ -1,0 +1,1 @@
+"""Bridges to other tools: onnx-graphsurgeon scripts as passes, and TensorRT's command line."""
