@@ -49,6 +49,7 @@ def execute(
     *,
     suffix: str,
     teacher: Path | None = None,
+    without_data: str = "",
 ) -> None:
     """Compress `model` and write the result.
 
@@ -58,6 +59,7 @@ def execute(
         flags: The shared flags.
         suffix: What the default output's name gets, e.g. ``pruned``.
         teacher: Model to imitate.
+        without_data: What to say first where no data is given.
     """
     from onnxcompress.model_io.precheck import precheck
 
@@ -71,10 +73,13 @@ def execute(
         return
     target = check_output(source, flags.output, suffix)
     with Terminal(flags.log) as terminal:
-        result = _run(model, recipe, flags, teacher, terminal)
+        warnings = _warnings(recipe, flags.data, without_data)
+        result = _run(model, recipe, flags, teacher, terminal, warnings)
         written = result.save(target, force=flags.output.force, stamp=not flags.output.no_stamp)
         _write_report(result.report, flags.output, written)
         _tell(result.report, terminal, verbose=flags.log.verbose > 0)
+        if result.recipe.settings.get("target") == "tensorrt":
+            terminal.say(_trtexec(written, result, flags.runtime))
     payload = {"output": str(written), **result.report.to_dict()}
     write_result(json.dumps(payload, indent=2, ensure_ascii=False) if flags.output.json else str(written))
 
@@ -102,19 +107,21 @@ def check_output(source: Path, flags: OutputFlags, suffix: str) -> Path:
     return target
 
 
-def _warnings(recipe: Recipe, data: DataFlags) -> list[str]:
+def _warnings(recipe: Recipe, data: DataFlags, without_data: str) -> list[str]:
     """What will not be known after the run, to be said before its first pass."""
     lossy = any(p.effect == "lossy" for p in recipe.passes)
     if not lossy or data.data is not None or data.eval_data is not None:
         return []
-    return ["warning: accuracy will NOT be measured: give --data to measure it and to repair what is lost"]
+    warning = "warning: accuracy will NOT be measured: give --data to measure it and to repair what is lost"
+    return [warning, without_data] if without_data else [warning]
 
 
-def _run(source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, terminal: Terminal) -> Result:
+def _run(
+    source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, terminal: Terminal, warnings: list[str]
+) -> Result:
     from onnxcompress.api import run_recipe
 
     records: list[PassRecord] = []
-    warnings = _warnings(recipe, flags.data)
 
     def progress(step: str, done: int, total: int) -> None:
         while warnings:
@@ -187,3 +194,13 @@ def _tell(report: Report, terminal: Terminal, *, verbose: bool) -> None:
 
     terminal.stop_progress()
     terminal.draw(render(report, findings=verbose))
+
+
+def _trtexec(written: Path, result: Result, runtime: RuntimeFlags) -> str:
+    """The line that builds the engine; what it lacks, where it cannot be written."""
+    from onnxcompress.interop.tensorrt import trtexec_command
+
+    try:
+        return "next: " + trtexec_command(written, result.model, runtime.shapes())
+    except UsageError as error:
+        return f"note: {error}"

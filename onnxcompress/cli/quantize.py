@@ -37,7 +37,13 @@ def quantize(
 
         return recipe_for("quantize", options, has_data=data.data is not None, settings=settings)
 
-    execute(model, recipe, Flags(output, data, quality, runtime, scope, log), suffix="int8")
+    execute(
+        model,
+        recipe,
+        Flags(output, data, quality, runtime, scope, log),
+        suffix="int8",
+        without_data="note: int8 weights only, a smaller file; with --data the model also computes in int8",
+    )
 
 
 def command() -> Any:

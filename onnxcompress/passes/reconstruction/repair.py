@@ -13,7 +13,7 @@ from onnxcompress.passes.reconstruction.means import compensate
 from onnxcompress.passes.reconstruction.stream import Run
 from onnxcompress.passes.reconstruction.walk import Walk
 from onnxcompress.report import Finding, Severity
-from onnxcompress.runtime import Session
+from onnxcompress.runtime import Session, runnable_part
 from onnxcompress.runtime.source import feeds_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def _judge(before: ir.Model, after: ir.Model, teacher: ir.Model, runs: Sequence[
 
 def _output_error(student: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> float:
     """Mean over the float outputs of |s - t|^2 / |t|^2."""
-    sessions = Session(student, ctx.runtime), Session(teacher, ctx.runtime)
+    parts = [runnable_part(model, ctx.runtime)[0] for model in (student, teacher)]
+    sessions = [Session(part, ctx.runtime) for part in parts]
     off: dict[str, float] = {}
     power: dict[str, float] = {}
     for feeds in runs:
