@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from onnxcompress.passes.pruning.cells import Cell
 
 FLOOR = 0.1
 """Fraction of a cell that a global walk leaves (PruningBench's protection against collapsed layers)."""
+
+MISS = 0.02
+"""Fraction of the whole cost by which alignment may miss a goal; beyond it, alignment gives way."""
 
 Counts = np.ndarray
 """How many columns of each cell's order go."""
@@ -60,30 +63,33 @@ def uniform_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limit
         reached = budget.cost(uniform(cells, [middle] * len(cells), limits)) <= goal
         low, high = (low, middle) if reached else (middle, high)
     counts = uniform(cells, [high] * len(cells), limits)
+    if limits.align > 1 and not limits.strict and budget.cost(counts) < goal - MISS * budget.whole:
+        return uniform_to(cells, budget, goal, replace(limits, align=1))
     return _refill(cells, budget, goal, limits, counts)
 
 
-def greedy(cells: Sequence[Cell], done: Callable[[Counts], bool], budget: Budget, limits: Limits) -> Counts:
-    """Remove the step that loses the least importance per cost saved, until `done`."""
+def greedy(cells: Sequence[Cell], done: Callable[[Counts], bool], budget: Budget | None, limits: Limits) -> Counts:
+    """Remove the step that loses the least importance per cost saved, or per channel without a budget, until `done`."""
+    limits = limits if limits.strict else replace(limits, align=1)
     counts = np.zeros(len(cells), np.int64)
     tops = [limits.count(c, (1 - FLOOR) * c.width) for c in cells]
-    steps = [max(1, min(limits.align if limits.strict else 1, c.width), c.width // 32) for c in cells]
+    steps = [max(1, limits.align // c.order.shape[0], c.width // 32) for c in cells]
     prices = np.array([_price(cells, i, counts, steps, tops, budget) for i in range(len(cells))])
     while len(cells) and np.isfinite(prices).any() and not done(counts):
         best = int(np.argmin(prices))
         counts[best] = min(counts[best] + steps[best], tops[best])
-        for i in budget.neighbours(best):
+        for i in [best] if budget is None else budget.neighbours(best):
             prices[i] = _price(cells, i, counts, steps, tops, budget)
     return counts
 
 
 def _price(
-    cells: Sequence[Cell], i: int, counts: Counts, steps: Sequence[int], tops: Sequence[int], budget: Budget
+    cells: Sequence[Cell], i: int, counts: Counts, steps: Sequence[int], tops: Sequence[int], budget: Budget | None
 ) -> float:
     start, stop = int(counts[i]), min(int(counts[i]) + steps[i], tops[i])
     if stop <= start:
         return np.inf
-    saved = budget.saving(i, counts, stop)
+    saved = (stop - start) * cells[i].order.shape[0] if budget is None else budget.saving(i, counts, stop)
     return float(cells[i].importance[start:stop].sum()) / saved if saved > 0 else np.inf
 
 
@@ -95,7 +101,7 @@ def greedy_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits
 
 def _refill(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits, counts: Counts) -> Counts:
     """Give back the most important removed channels for which there is room under the goal."""
-    if limits.align > 1:
+    if limits.align > 1 and limits.strict:
         return counts
     spare = goal - budget.cost(counts)
     for _ in range(4 * len(cells)):

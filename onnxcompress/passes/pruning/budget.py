@@ -6,7 +6,7 @@ two such products. The same form counts parameters: one product a constant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,6 +41,11 @@ class Budget:
             for i in sorted({int(owner[root]) for roots in axes for root in np.unique(roots)} - {-1}):
                 self._touched[i].append(at)
 
+    @property
+    def whole(self) -> float:
+        """The cost of removing nothing."""
+        return self.fixed + sum(whole for whole, _ in self.products)
+
     def removed(self, counts: np.ndarray) -> np.ndarray:
         """One bool a class: True where it goes."""
         gone = np.zeros(self.size, bool)
@@ -74,7 +79,7 @@ class Budget:
         return total
 
 
-def mac_budget(found: Trace, cells: Sequence[Cell], macs: dict[str, int], total: int) -> Budget:
+def mac_budget(found: Trace, cells: Sequence[Cell], macs: Mapping[str, int], total: int) -> Budget:
     """Multiply-accumulates: `macs` by node label and their total."""
     roots = found.atoms.roots
     products = [

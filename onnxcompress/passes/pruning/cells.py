@@ -8,7 +8,7 @@ a cell is one number, how many columns of `order` go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class Cell:
     importance: np.ndarray
     width: int
     producers: tuple[Producer, ...]
+
+    def trimmed(self, columns: int) -> Cell:
+        """The same cell with only its `columns` cheapest columns to give."""
+        return replace(self, order=self.order[:, :columns], importance=self.importance[:columns])
 
     @property
     def name(self) -> str:

@@ -43,7 +43,7 @@ def _slices(use: Use, score: str) -> Iterator[tuple[Ids, np.ndarray]]:
     for axis, ids in enumerate(use.labels):
         if ids is not None:
             yield ids, finish(power.sum(axis=tuple(a for a in range(power.ndim) if a != axis)))
-    if use.grouped is not None and use.grouped[0] is not None:
-        ids, groups = use.grouped
+    inputs, groups = use.grouped or (None, 1)
+    if inputs is not None:
         blocks = power.reshape(groups, power.shape[0] // groups, power.shape[1], -1)
-        yield ids, finish(blocks.sum(axis=(1, 3)).ravel())
+        yield inputs, finish(blocks.sum(axis=(1, 3)).ravel())

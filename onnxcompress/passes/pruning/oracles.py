@@ -100,8 +100,8 @@ def _masked(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:
         if ids is not None and not cut.keep(ids).all():
             shape = [-1 if a == axis else 1 for a in range(numbers.ndim)]
             result = np.where(cut.keep(ids).reshape(shape), result, np.zeros((), numbers.dtype))
-    if use.grouped is not None and use.grouped[0] is not None:
-        inputs, groups = use.grouped
+    inputs, groups = use.grouped or (None, 1)
+    if inputs is not None:
         columns = numbers.shape[1]
         keep = np.repeat(cut.keep(inputs).reshape(groups, columns), numbers.shape[0] // groups, axis=0)
         if not keep.all():

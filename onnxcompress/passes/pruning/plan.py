@@ -14,6 +14,7 @@ from onnxcompress.passes.base import Context
 from onnxcompress.passes.pruning import allocate
 from onnxcompress.passes.pruning.budget import Budget, mac_budget, parameter_budget
 from onnxcompress.passes.pruning.cells import Cell
+from onnxcompress.passes.pruning.rates import check_rate, layer_rate
 from onnxcompress.passes.pruning.surgery import all_lists
 from onnxcompress.passes.pruning.trace import Trace
 
@@ -30,9 +31,9 @@ def check_options(options: PruneChannels) -> None:
         UsageError: Naming the option.
     """
     for name in _RATES:
-        _check_rate(name, getattr(options, name))
+        check_rate(name, getattr(options, name))
     for entry in options.layer:
-        _layer_rate(entry)
+        layer_rate(entry)
     goals = [name for name in ("target_macs", "target_params") if getattr(options, name)]
     rates = [name for name in _RATES if getattr(options, name)] + (["layer"] if options.layer else [])
     if len(goals) > 1 or (goals and rates):
@@ -44,41 +45,38 @@ def check_options(options: PruneChannels) -> None:
         raise UsageError("--min-channels and --align start at 1", hint=hint, code="USAGE-PRUNE-COUNT")
 
 
-def _check_rate(name: str, value: float) -> None:
-    if not 0.0 <= value < 1.0:
-        flag = f"--{name.replace('_', '-')}"
-        hint = f"Write {flag} 0.5 to remove half."
-        why = "it is the fraction to remove, from 0 to less than 1"
-        raise UsageError(f"{flag} {value:g} is out of range", why=why, hint=hint, code="USAGE-PRUNE-RATIO")
-
-
-def _layer_rate(entry: str) -> tuple[str, float]:
-    pattern, sign, rate = entry.rpartition("=")
-    try:
-        value = float(rate)
-    except ValueError:
-        value = -1.0
-    if not sign or not pattern or not 0.0 <= value < 1.0:
-        hint = "Write NAME=0.3, re:REGEX=0.3 or op:Conv=0.3."
-        raise UsageError(f"cannot read --layer {entry!r}", hint=hint, code="USAGE-PRUNE-LAYER")
-    return pattern, value
-
-
 def decide(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context, costs: Costs) -> np.ndarray:
-    """One bool an atom's representative: True where the class goes."""
-    strict = options.align is not None
+    """One bool an atom's representative: True where the class goes.
+
+    The undo rule: an axis that would be left empty gets a channel back, its cell may give no more, and the rest is
+    decided again.
+    """
+    while True:
+        budget, goal = _budget(found, cells, options, costs)
+        counts = _counts(found, cells, options, ctx, budget, goal)
+        possible = _refilled(found, cells, budget, counts)
+        gone = budget.removed(possible)
+        if np.array_equal(counts, possible):
+            return gone
+        cells = [
+            cell if before == after else cell.trimmed(after)
+            for cell, before, after in zip(cells, counts.tolist(), possible.tolist(), strict=True)
+        ]
+
+
+def _counts(
+    found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context, budget: Budget, goal: float | None
+) -> np.ndarray:
     align = options.align if options.align is not None else ctx.target.channel_alignment
-    limits = allocate.Limits(align, strict, options.min_channels)
-    budget, goal = _budget(found, cells, options, costs)
+    limits = allocate.Limits(align, options.align is not None, options.min_channels)
     if goal is not None:
         reach = allocate.greedy_to if options.allocation == "global" else allocate.uniform_to
-        counts = reach(cells, budget, goal, limits)
-    elif options.allocation == "global" and not options.layer:
-        wanted = sum(rate * cell.width for rate, cell in zip(_rates(found, cells, options), cells, strict=True))
-        counts = allocate.greedy(cells, lambda now: now.sum() >= wanted, budget, limits)
-    else:
-        counts = allocate.uniform(cells, _rates(found, cells, options), limits)
-    return _refilled(found, cells, budget, counts)
+        return reach(cells, budget, goal, limits)
+    rates = _rates(found, cells, options)
+    if options.allocation == "global" and not options.layer:
+        wanted = sum(rate * cell.width for rate, cell in zip(rates, cells, strict=True))
+        return allocate.greedy(cells, lambda now: now.sum() >= wanted, None, limits)
+    return allocate.uniform(cells, rates, limits)
 
 
 def _budget(found: Trace, cells: list[Cell], options: PruneChannels, costs: Costs) -> tuple[Budget, float | None]:
@@ -94,7 +92,7 @@ def _budget(found: Trace, cells: list[Cell], options: PruneChannels, costs: Cost
 def _rates(found: Trace, cells: list[Cell], options: PruneChannels) -> list[float]:
     by_layer: list[tuple[set[str], float]] = []
     for entry in options.layer:
-        pattern, rate = _layer_rate(entry)
+        pattern, rate = layer_rate(entry)
         by_layer.append((select_nodes(found.model, [pattern]), rate))
     read = _read_by_convolutions(found) if options.channel_ratio else set[int]()
     return [_rate(cell, options, by_layer, read) for cell in cells]
@@ -123,7 +121,7 @@ def _read_by_convolutions(found: Trace) -> set[int]:
 
 
 def _refilled(found: Trace, cells: list[Cell], budget: Budget, counts: np.ndarray) -> np.ndarray:
-    """The undo rule: an axis that would be left empty gets its last channel of each row back."""
+    """Counts at which no axis is empty: each empty one gets the last channel of every row of one of its cells back."""
     counts = counts.copy()
     owner = np.full(len(found.atoms), -1)
     for i, cell in enumerate(cells):
@@ -131,10 +129,7 @@ def _refilled(found: Trace, cells: list[Cell], budget: Budget, counts: np.ndarra
     lists = [np.unique(found.atoms.roots(ids)) for ids in all_lists(found)]
     while True:
         gone = budget.removed(counts)
-        empty = [roots for roots in lists if gone[roots].all()]
-        if not empty:
-            return gone
-        for roots in empty:
-            best = max((i for i in set(owner[roots].tolist()) if counts[i]), default=None)
-            if best is not None:
-                counts[best] -= 1
+        empty = next((roots for roots in lists if gone[roots].all()), None)
+        if empty is None:
+            return counts
+        counts[owner[empty].max()] -= 1
