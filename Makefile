@@ -35,14 +35,15 @@ data: $(READY) ## Tests on real models and data; needs ONNXCOMPRESS_TEST_DATA
 ci: ## What continuous integration runs: lint, types, tests, real data
 	.ci/run
 
-bench: $(READY) ## Measure the claims in docs/results (long; prints figures, asserts none)
-	$(BIN)/python -m benchmarks
+bench: $(READY) ## Measure against other tools (long; prints figures, asserts none)
+	$(BIN)/python benchmarks/calibration.py
 
-nightly: $(READY) ## The long tests
+nightly: $(READY) ## The long tests; with ONNXCOMPRESS_TEST_DATA also the zoo
 	$(BIN)/python -m pytest -m nightly $(ARGS)
+	@if [ -n "$$ONNXCOMPRESS_TEST_DATA" ]; then $(MAKE) zoo; else echo "zoo: no ONNXCOMPRESS_TEST_DATA, not run"; fi
 
 zoo: $(READY) ## The three commands on every model of ONNXCOMPRESS_TEST_DATA, as a table
-	$(BIN)/python -m benchmarks.zoo
+	$(BIN)/python benchmarks/real_models.py --out out/real_models.md $(ARGS)
 
 samples: $(READY) ## Make the samples' data and train their models anew
 	$(BIN)/python samples/data/make_data.py
