@@ -65,7 +65,7 @@ def undocumented(module: ast.Module) -> Iterator[str]:
     """Public functions, classes and methods without a docstring; a method of a subclass may inherit its base's."""
     for node in module.body:
         if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
-            if ast.get_docstring(node) is None:
+            if ast.get_docstring(node) is None and "overload" not in map(ast.unparse, node.decorator_list):
                 yield node.name
             if isinstance(node, ast.ClassDef) and not node.bases:
                 yield from (f"{node.name}.{m.name}" for m in methods(node) if ast.get_docstring(m) is None)
