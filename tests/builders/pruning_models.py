@@ -51,7 +51,7 @@ def conv_bn_residual() -> ir.Model:
     body = (
         "n = BatchNormalization(a, g, b, m, var) r = Relu(n) c = Conv<pads=[1,1,1,1]>(r, w1) s = Add(c, a) z = Relu(s)"
     )
-    vectors = {name: (8,) for name in ("g", "b", "m", "var")}
+    vectors = dict.fromkeys(("g", "b", "m", "var"), (8,))
     return _conv_net(body, {"w1": (8, 8, 3, 3), **vectors})
 
 
@@ -136,7 +136,8 @@ def shared_bias() -> ir.Model:
 
 
 def concat_on_batch() -> ir.Model:
-    text = f"g ({IMAGE}) => (float[M,5,8,8] y) {{ a = Conv<pads=[1,1,1,1]>(x, w0, b0) s = Neg(a) z = Concat<axis=0>(a, s) y = Conv(z, wl) }}"
+    body = "s = Neg(a) z = Concat<axis=0>(a, s) y = Conv(z, wl)"
+    text = f"g ({IMAGE}) => (float[M,5,8,8] y) {{ a = Conv<pads=[1,1,1,1]>(x, w0, b0) {body} }}"
     return net(text, HEAD)
 
 

@@ -40,18 +40,10 @@ class Masker:
             self._norm(node, self._constant(mask.astype(dtype)), share, rank, dtype)
             return
         hidden = self._constant(np.array(_LEAST.get(node.op_type, 0.0), dtype))
-        node.replace_input_with(0, self._add(node, "Where", [self._constant(mask), node.inputs[0], hidden]))
+        seen = self._add(node, "Where", [self._constant(mask), node.inputs[0], hidden])
         if node.op_type == "ReduceMean":
-            self._divide(node, share, dtype)
-
-    def _divide(self, node: ir.Node, share: float, dtype: np.dtype) -> None:
-        output = node.outputs[0]
-        raw = ir.Value(name=fresh_name(self._names, "masked"), type=output.type)
-        readers = list(output.uses())
-        again = ir.Node("", "Div", [output, self._constant(np.array(share, dtype))], outputs=[raw])
-        self._graph.insert_after(node, again)
-        for use in readers:
-            use.node.replace_input_with(use.idx, raw)
+            seen = self._add(node, "Div", [seen, self._constant(np.array(share, dtype))])
+        node.replace_input_with(0, seen)
 
     def _norm(self, node: ir.Node, mask: ir.Value, share: float, rank: int, dtype: np.dtype) -> None:
         first = int(attribute(node, "axis", -1)) % rank

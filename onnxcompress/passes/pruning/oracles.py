@@ -25,6 +25,9 @@ from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.verify.exact import Tolerance, tolerance_of
 from onnxcompress.verify.producers import comparable, random_nodes
 
+SCALE_FLOOR = 1e-2
+"""Least scale of a tensor: a sigmoid near zero carries the rounding of values near one."""
+
 _DIVIDES = {("BatchNormalization", 4), ("Div", 1), ("Pow", 0), ("Pow", 1), ("Mod", 1)}
 _SCALES = ("QuantizeLinear", "DequantizeLinear")
 
@@ -160,7 +163,7 @@ def _distance(name: str, wanted: np.ndarray, got: np.ndarray, allowed: Tolerance
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
         return 0.0
-    scale = max(float(np.abs(a[np.isfinite(a)]).max(initial=0.0)), 1e-6)
+    scale = max(float(np.abs(a[np.isfinite(a)]).max(initial=0.0)), SCALE_FLOOR)
     gap = np.where(same, 0.0, np.abs(a - b)) / scale
     if not float((gap <= allowed.relative).mean()) >= allowed.within:
         raise _failure(name, f"it differs from the masked original by {float(np.nanmax(gap)):.2g} of its range")

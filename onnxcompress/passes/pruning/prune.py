@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.cost import costs
-from onnxcompress.graph import in_scope, label
+from onnxcompress.graph import in_scope, label, select_nodes
 from onnxcompress.passes.base import Context
 from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.pruning import oracles
@@ -41,7 +41,8 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     """
     table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime, values=True)
     scope = in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    found = trace(model, table, RULES, scope)
+    excluded = select_nodes(model, ctx.scope.exclude, strict=False)
+    found = trace(model, table, RULES, scope, excluded)
     choices = cells(found, importance(found, options.score))
     removed = decide(found, choices, options, ctx, costs(model, table))
     yield from _frozen(found)

@@ -79,12 +79,14 @@ class Trace:
         terms: Which axes each node's multiply-accumulates depend on.
         blocks: Matrices of atoms [blocks, positions] of which every row keeps the same number.
         statistics: Nodes that take statistics over an axis, with the axis and its atoms.
-        scope: Labels of the nodes that may be touched.
+        scope: Labels of the nodes whose channels may be removed; others may lose inputs.
+        excluded: Labels of the nodes that stay as they are.
     """
 
     model: ir.Model
     table: ShapeTable
     scope: set[str]
+    excluded: set[str]
     atoms: Atoms = field(default_factory=Atoms)
     labels: dict[ir.Value, Labels] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
@@ -213,16 +215,17 @@ def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     return tensor_of(value)
 
 
-def trace(model: ir.Model, table: ShapeTable, rules: Mapping[str, Rule], scope: set[str]) -> Trace:
+def trace(model: ir.Model, table: ShapeTable, rules: Mapping[str, Rule], scope: set[str], excluded: set[str]) -> Trace:
     """Walk the main graph of `model` in topological order.
 
     Args:
         model: Not edited.
         table: Shapes under a probe, with the values of small integer tensors.
         rules: One rule an op type of the default domain; what is not listed freezes what it touches.
-        scope: Labels of the nodes that may be touched; the constants of others freeze.
+        scope: Labels of the nodes whose channels may be removed.
+        excluded: Labels of the nodes whose constants freeze.
     """
-    found = Trace(model, table, scope)
+    found = Trace(model, table, scope, excluded)
     for node in model.graph:
         if node.op_type != "Constant":
             _step(found, node, rules)
@@ -259,7 +262,7 @@ def _is_shape_arithmetic(found: Trace, node: ir.Node) -> bool:
 
 
 def _freeze_out_of_scope(found: Trace, node: ir.Node) -> None:
-    if label(node) in found.scope:
+    if label(node) not in found.excluded:
         return
     for index, value in enumerate(node.inputs):
         if value is not None and constant_tensor(value) is not None:
