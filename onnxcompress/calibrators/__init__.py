@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from onnxcompress.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnxcompress.calibrators.streaming import collect
     from onnxcompress.calibrators.float_histogram import FloatHistogram
+    from onnxcompress.calibrators.streaming import collect
 
 Calibrator = Callable[..., tuple[float, float]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
@@ -125,7 +125,7 @@ def _groups(
 
 
 @contextlib.contextmanager
-def _counting(executor: Executor | None, options: RuntimeOptions | None) -> Iterator[Executor]:
+def _counting(executor: Executor | None, options: RuntimeOptions | None) -> Generator[Executor]:
     if executor is not None:
         yield executor
         return

@@ -40,14 +40,17 @@ def raise_opset(model: ir.Model, version: int) -> None:
     present = {entry.domain for entry in converted.opset_import}
     converted.opset_import.extend(entry for entry in others if entry.domain not in present)
     raised = ir.from_proto(converted)
-    _take_over(model, raised, [value.name for value in model.graph.outputs])
+    _take_over(model, raised)
 
 
-def _take_over(model: ir.Model, raised: ir.Model, outputs: list[str | None]) -> None:
-    """Put the converted graph into the model that the caller holds."""
+def _take_over(model: ir.Model, raised: ir.Model) -> None:
+    """Put the converted graph into the model that the caller holds; the converter lists initializers as inputs."""
+    inputs = {value.name for value in model.graph.inputs}
+    kept = [value for value in raised.graph.inputs if value.name in inputs]
+    raised.graph.inputs.clear()
+    raised.graph.inputs.extend(kept)
     raised.graph.name = model.graph.name
     raised.graph.metadata_props.update(model.graph.metadata_props)
     raised.graph.meta.update(model.graph.meta)
-    assert [value.name for value in raised.graph.outputs] == outputs
     model.graph = raised.graph
     model.ir_version = max(model.ir_version, raised.ir_version)

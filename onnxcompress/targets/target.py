@@ -81,5 +81,6 @@ def load_target(name: str) -> Target:
     text = (resources.files("onnxcompress.targets") / f"{name}.toml").read_text(encoding="utf-8")
     raw = tomllib.loads(text)
     known_fields = {f.name for f in fields(Target)} - {"options"}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known_fields}
-    return Target(**{**given, "name": name}, options={k: v for k, v in raw.items() if k not in known_fields})
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known_fields}
+    given |= {"name": name, "options": {k: v for k, v in raw.items() if k not in known_fields}}
+    return Target(**given)

@@ -1,7 +1,7 @@
 """Write a plan into the graph: Q/DQ pairs on tensors, integer weights and biases in place of float ones.
 
-The tensor ``x`` keeps its name; its pair adds ``x_quantized`` and ``x_dequantized``. Where ``x`` is a graph output whose
-producer is to write integers, the dequantized tensor takes the name and the float one becomes ``x_float``.
+The tensor ``x`` keeps its name; its pair adds ``x_quantized`` and ``x_dequantized``. Where ``x`` is a graph output
+whose producer is to write integers, the dequantized tensor takes over the name, and the float one becomes ``x_float``.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class Editor:
             return
         value = linear.value(linear.weight)
         array = _array(value)
-        if array.dtype not in (np.float32, np.float16):
+        if array.dtype.name not in ("float32", "float16"):
             return
         axis = linear.axis if self.per_channel else None
-        bias = self._integer_bias(linear, array.dtype, input_scale)
+        bias = self._integer_bias(linear, array.dtype.name != "float32", input_scale)
         floor = None
         if bias is not None and input_scale is not None:
             least = least_weight_scale(bias, input_scale)
@@ -110,15 +110,15 @@ class Editor:
                 self.graph.outputs[i] = new
         new.metadata_props.update(old.metadata_props)
 
-    def _integer_bias(self, linear: Linear, kind: np.dtype, input_scale: np.ndarray | None) -> np.ndarray | None:  # type: ignore[type-arg]
+    def _integer_bias(self, linear: Linear, half: bool, input_scale: np.ndarray | None) -> np.ndarray | None:
         """The bias, where it becomes int32; beside a factor other than 1 ONNX Runtime keeps it float."""
-        if self.target.bias != "int32" or input_scale is None or linear.bias is None or kind != np.float32:
+        if self.target.bias != "int32" or input_scale is None or linear.bias is None or half:
             return None
         if attribute(linear.node, "alpha", 1.0) != 1.0 or attribute(linear.node, "beta", 1.0) != 1.0:
             return None
         bias = _array(linear.value(linear.bias))
         channels = _channels(linear)
-        return bias.reshape(-1) if bias.dtype == np.float32 and bias.size == channels else None
+        return bias.reshape(-1) if bias.dtype.name == "float32" and bias.size == channels else None
 
     def _weight(
         self, value: ir.Value, array: np.ndarray, scales: np.ndarray, axis: int | None, reader: ir.Node
@@ -142,7 +142,7 @@ class Editor:
             value.name or label(linear.node),
             quantized_bias(bias, scale).reshape(-1),
             scale,
-            np.zeros(scale.shape, np.int32),
+            None,
             axis,
             linear.node,
         )
@@ -154,12 +154,13 @@ class Editor:
         name: str,
         numbers: np.ndarray,
         scale: np.ndarray,
-        zero: np.ndarray,
+        zero: np.ndarray | None,
         axis: int | None,
         reader: ir.Node,
     ) -> ir.Value:
-        """Initializers for integers, scale and zero point, and a DequantizeLinear node before the first reader."""
-        parts = ((f"{name}_quantized", numbers), (f"{name}_scale", scale), (f"{name}_zero_point", zero))
+        """Initializers for integers, scale and zero point (none is 0), and their DequantizeLinear before `reader`."""
+        parts = [(f"{name}_quantized", numbers), (f"{name}_scale", scale)]
+        parts += [] if zero is None else [(f"{name}_zero_point", zero)]
         inputs = [add_initializer(self.graph, fresh_name(self.taken, base), array) for base, array in parts]
         out = ir.Value(name=fresh_name(self.taken, f"{name}_dequantized"), shape=ir.Shape(numbers.shape))
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]

@@ -55,7 +55,7 @@ def check(model: ir.Model, options: RuntimeOptions | None = None) -> Iterator[Fi
     told = ", ".join(f"{count} {op}" for op, count in found.integer.items()) or "none"
     numbers: dict[str, float | int | str] = {**found.integer, "float": len(found.floating)}
     yield Finding("QUANT-KERNELS", f"integer kernels in ONNX Runtime: {told}", numbers=numbers)
-    floating = set(found.floating)
+    floating = {name.split("/MatMulAddFusion")[0] for name in found.floating}
     for node in model.graph:
         if is_linear(node) and reads_integers(node) and label(node) in floating:
             message = f"{node.op_type} runs in float in spite of its Q/DQ pairs: {_why(node)}"

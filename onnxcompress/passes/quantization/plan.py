@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.passes.quantization.linear import Linear
@@ -83,6 +84,7 @@ class Request:
         chosen: Names of nodes that may be touched.
         islands: Tensors that stay float.
         live: Tensors that can be calibrated; those behind a plugin node cannot.
+        macs: Multiplications by node name, for weighing islands.
     """
 
     graph: ir.Graph
@@ -91,6 +93,7 @@ class Request:
     chosen: Collection[str]
     islands: Collection[str] = ()
     live: Collection[str] | None = None
+    macs: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def nodes(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -117,7 +120,7 @@ def _fits(node: ir.Node) -> bool:
     if node.op_type != "Clip":
         return True
     low = array_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "min")
-    return low is not None and float(low) == 0.0
+    return low is not None and not np.any(low)
 
 
 def counts(plan: Plan) -> Mapping[str, int]:

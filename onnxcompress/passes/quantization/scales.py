@@ -13,6 +13,8 @@ import numpy as np
 _LEAST_SCALE = 1e-20
 """Below this a range counts as zero: products of two such scales must not leave float32."""
 
+_BLOCK = 1 << 22  # elements at a time
+
 _GRIDS = {"uint8": (0, 255), "int8": (-128, 127)}
 
 
@@ -69,15 +71,21 @@ def weight_scales(
         clip: ``none`` takes the largest magnitude; ``mse`` the clip with the least squared error in each channel.
         floor: Smallest scale allowed, per channel (see `bias.least_weight_scale`).
     """
-    rows = _rows(weight, axis)
-    scales = np.abs(rows).max(axis=1, initial=0.0) / limit
+    scales = _largest(weight, axis) / limit
     if clip == "mse":
-        scales = _clipped(rows, scales, limit)
+        scales = _clipped(_rows(weight, axis), scales, limit)
     if floor is not None:
         scales = np.maximum(scales, floor)
     usual = scales[scales >= _LEAST_SCALE]
     scales = np.where(scales >= _LEAST_SCALE, scales, usual.max() if usual.size else 1.0)
     return scales.astype(np.float32) if axis is not None else scales.astype(np.float32).reshape(())
+
+
+def _largest(weight: np.ndarray, axis: int | None) -> np.ndarray:
+    """Largest magnitude in each channel, float64, without a copy of the weight."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    high, low = weight.max(axis=others, initial=0.0), weight.min(axis=others, initial=0.0)
+    return np.maximum(high, -low).astype(np.float64).reshape(-1)
 
 
 def _clipped(rows: np.ndarray, scales: np.ndarray, limit: int) -> np.ndarray:
@@ -97,9 +105,17 @@ def _rows(weight: np.ndarray, axis: int | None) -> np.ndarray:
 
 
 def quantized_weight(weight: np.ndarray, scales: np.ndarray, axis: int | None, *, limit: int = 127) -> np.ndarray:
-    """The weight as int8, rounded to nearest."""
+    """The weight as int8, rounded to nearest; a block at a time, so that little more than the result is held."""
     shape = [1] * weight.ndim
     if axis is not None:
         shape[axis] = -1
-    steps = weight.astype(np.float64) / scales.astype(np.float64).reshape(shape)
-    return np.clip(np.round(steps), -limit, limit).astype(np.int8)
+    steps = scales.astype(np.float32).reshape(shape)
+    result = np.empty(weight.shape, np.int8)
+    block = max(1, _BLOCK * len(weight) // max(1, weight.size)) if weight.ndim else 1
+    if not weight.ndim:
+        return np.clip(np.round(weight / steps), -limit, limit).astype(np.int8)
+    for start in range(0, len(weight), block):
+        part = slice(start, start + block)
+        divisor = steps[part] if axis == 0 else steps
+        result[part] = np.clip(np.round(weight[part].astype(np.float32) / divisor), -limit, limit)
+    return result

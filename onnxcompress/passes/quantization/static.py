@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from onnxcompress.cost import costs
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import in_scope, label, scopes
-from onnxcompress.model_io.opset import raise_opset
 from onnxcompress.passes.quantization import kernels, lint
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
-from onnxcompress.passes.quantization.linear import is_linear
+from onnxcompress.passes.quantization.linear import is_linear, linear_of
+from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.placement import place
 from onnxcompress.passes.quantization.plan import Plan, Request
 from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
-from onnxcompress.passes.quantization.sensitivity import find_islands
+from onnxcompress.passes.quantization.sensitivity import Material, find_islands
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import runnable_part
 from onnxcompress.shapes import infer
@@ -26,14 +27,12 @@ if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
     from onnxcompress.passes.insert_qdq import InsertQDQ
 
-_FLOAT16_OPSET = 19  # the first whose Q/DQ take float16
-
 
 def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
     assert ctx.data is not None
     wanted = _islands(options.islands)
-    yield from _raise_opset(model, ctx)
+    yield from prepare_opset(model, ctx.target.min_opset)
     request = _request(model, ctx)
     plan = place(request)
     if not plan.linear:
@@ -45,12 +44,16 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     found = histograms(model, plan, ctx, samples)
     chosen, _ = grids(plan, found, rule, request.table)
     if wanted != 0 and options.evaluations > 0:
-        islands = find_islands(model, plan, chosen, found, ctx, samples, count=wanted, evaluations=options.evaluations)
+        material = Material(model, chosen, found, samples, ctx)
+        islands = find_islands(request, plan, material, wanted, options.evaluations)
         yield from islands.findings
-        request = replace(request, islands=islands.tensors)
-        plan = place(request)
-        chosen = {root: chosen[root] if root in chosen else chosen[plan.root(root)] for root in plan.members()}
-    Editor(model, ctx.target, per_channel=options.per_channel).apply(plan, chosen)
+        whole, plan = plan, place(replace(request, islands=islands.tensors))
+        chosen = {root: chosen[whole.root(root)] for root in plan.members()}
+    editor = Editor(model, ctx.target, per_channel=options.per_channel)
+    editor.apply(plan, chosen)
+    for node, (code, _) in plan.left.items():
+        if code == "QUANT-ISLAND":
+            editor.weights(linear_of(node), None)
     drop_unused(model)
     yield from _left(plan, model)
     yield _summary(plan, options)
@@ -72,17 +75,6 @@ def _islands(text: str | int) -> int | None:
     return int(text)
 
 
-def _raise_opset(model: ir.Model, ctx: Context) -> Iterator[Finding]:
-    have = model.graph.opset_imports.get("", 0)
-    half = any(v.dtype == ir.DataType.FLOAT16 for v in model.graph.initializers.values())
-    needed = max(ctx.target.min_opset, _FLOAT16_OPSET if half else 0)
-    if have >= needed:
-        return
-    raise_opset(model, needed)
-    message = f"the operator set was raised from {have} to {needed}, which Q/DQ with one scale a channel needs"
-    yield Finding("QUANT-OPSET", message, numbers={"before": have, "after": needed})
-
-
 def _request(model: ir.Model, ctx: Context) -> Request:
     table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime)
     part, _ = runnable_part(model, ctx.runtime)
@@ -90,7 +82,7 @@ def _request(model: ir.Model, ctx: Context) -> Request:
     if part is not model:
         live = {v.name or "" for v in part.graph.inputs} | {o.name or "" for node in part.graph for o in node.outputs}
     chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    return Request(model.graph, ctx.target, table, chosen, live=live)
+    return Request(model.graph, ctx.target, table, chosen, live=live, macs=costs(model, table).macs_by_node)
 
 
 def _left(plan: Plan, model: ir.Model) -> Iterator[Finding]:

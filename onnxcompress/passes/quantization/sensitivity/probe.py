@@ -18,6 +18,7 @@ from onnxcompress.passes.quantization.linear import linear_of
 from onnxcompress.passes.quantization.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
 from onnxcompress.runtime import Session, feeds_of, runnable_part
+from onnxcompress.verify.producers import comparable
 
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
@@ -47,10 +48,15 @@ class Probe:
         part, _ = runnable_part(model, ctx.runtime)
         switched = clone(part)
         self._flags = _Switches(switched, plan, grids).build(tried)
-        self._outputs = [v.name or "" for v in part.graph.outputs if v.dtype is None or v.dtype.is_floating_point()]
-        self._session = Session(switched, ctx.runtime)
+        self._outputs = comparable(part)
+        self._session = Session(switched, ctx.runtime, taps=self._outputs)
         self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=len(samples))]
-        self._reference = [self._run(feeds, ()) for feeds in self._feeds]
+        self._reference = [self._run(feeds, ()) for feeds in self._feeds] if self._outputs else []
+
+    @property
+    def blind(self) -> bool:
+        """True where the model has no float tensor to compare at."""
+        return not self._outputs
 
     def change(self, chosen: Sequence[str]) -> float:
         """Relative L2 change of the outputs with the tensors led by `chosen` in int8."""
@@ -162,7 +168,7 @@ class _Switches:
         ]
         node = ir.Node("", "If", [flag], attributes, outputs=[out])
         node.name = fresh_name(self.taken, f"{value.name}_If")
-        if value.producer() is not None and at is value.producer():
+        if at is not None and at is value.producer():
             self.graph.insert_after(at, node)
         else:
             self.graph.insert_before(at if at is not None else self.graph[0], node)
