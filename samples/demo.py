@@ -39,7 +39,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     console.print("[bold]1. The three commands[/bold], one after the other")
     files = {"float": MODEL}
-    files["pruned"] = command("prune", MODEL, "pruned.onnx", "--target-macs", "0.4x")
+    files["pruned"] = command("prune", MODEL, "pruned.onnx", "--target-macs", "0.15x")
     files["distilled"] = command("distill", files["pruned"], "distilled.onnx", "--teacher", str(MODEL))
     files["int8"] = command("quantize", files["distilled"], "int8.onnx")
     console.print("\n[bold]2. The same as one recipe[/bold], with a gate: no file if accuracy drops a point")
