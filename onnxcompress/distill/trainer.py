@@ -102,9 +102,9 @@ class Trainer:
         return result
 
     def loss_after(self, steps: int, rate: float, probe: list[Run]) -> float:
-        """The objective on `probe` after a few steps at a constant rate; the weights are put back."""
+        """The objective on `probe` after one short cycle; the weights are put back."""
         before = snapshot(self.bridge)
-        for _ in self._steps(steps, rate, Training(Closeness(None, 0.0)), constant=True):
+        for _ in self._steps(steps, rate, Training(Closeness(None, 0.0))):
             pass
         value = self.probe_loss(probe)
         restore(self.bridge, before)
@@ -128,12 +128,12 @@ class Trainer:
         self.objective.first.update(totals)
         return totals
 
-    def _steps(self, steps: int, rate: float, result: Training, *, constant: bool = False) -> Iterator[bool]:
+    def _steps(self, steps: int, rate: float, result: Training) -> Iterator[bool]:
         parameters = [p for _, p in self.chosen]
         optimizer = _optimizer(self.optimizer, parameters, rate)
         for step, runs in zip(range(steps), self.batches, strict=False):
             for group in optimizer.param_groups:
-                group["lr"] = rate * (1.0 if constant else one_cycle(step, steps))
+                group["lr"] = rate * one_cycle(step, steps)
             optimizer.zero_grad(set_to_none=True)
             self._backward(runs)
             self.world.sum_gradients(parameters)

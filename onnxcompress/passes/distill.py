@@ -43,8 +43,8 @@ class Distill(Pass):
                 "Give --data FILE; a few hundred samples do, labels are not needed.",
             )
             raise UsageError(what, why="no data was given", hint=hint, code="USAGE-NO-DATA")
-        engine, settings = _engine()
-        chosen = settings(
+        room = _room()
+        settings = room.Settings(
             steps=self.steps,
             batch_size=self.batch_size,
             rate=rate,
@@ -56,8 +56,8 @@ class Distill(Pass):
             optimizer=self.optimizer,
             seed=ctx.seed,
         )
-        job = engine.Job(model, ctx.teacher, ctx.data, ctx.held_out, chosen, ctx.runtime, ctx.scope, ctx.progress)
-        return engine.distill(job)
+        job = room.Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)
+        return room.distill(job)
 
     def _rate(self) -> float | None:
         """The learning rate as a number; None to choose it by trial.
@@ -90,20 +90,20 @@ class Distill(Pass):
         return rate
 
 
-def _engine() -> tuple[Any, Any]:
+def _room() -> Any:
     """The training room, which needs torch.
 
     Raises:
         UsageError: Where torch is not installed.
     """
+    import importlib
+
     from onnxcompress.errors import UsageError
 
     try:
-        from onnxcompress.distill import distillation as engine
-        from onnxcompress.distill.settings import Settings
+        return importlib.import_module("onnxcompress.distill.distillation")
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         what, hint = "cannot distill", "Install it with: pip install 'onnxcompress[distill]'"
         raise UsageError(what, why="torch is not installed", hint=hint, code="USAGE-NO-TORCH") from error
-    return engine, Settings

@@ -138,7 +138,10 @@ CONTRIB = {
     "BiasGelu": ("y = com.microsoft.BiasGelu (x, b)", {"b": (6,)}),
     "FusedMatMul": ("y = com.microsoft.FusedMatMul <alpha = 0.5, transB = 1> (x, w)", {"w": (3, 6)}),
     "FusedConv": ('y = com.microsoft.FusedConv <activation = "Relu"> (x, w, b)', {"w": (2, 4, 3), "b": (2,)}),
-    "SkipLayerNormalization": ("y = com.microsoft.SkipLayerNormalization (x, s, g, b)", {"s": (2, 4, 6), "g": (6,), "b": (6,)}),
+    "SkipLayerNormalization": (
+        "y = com.microsoft.SkipLayerNormalization (x, s, g, b)",
+        {"s": (2, 4, 6), "g": (6,), "b": (6,)},
+    ),
     "SkipSimplifiedLayerNormalization": (
         "y = com.microsoft.SkipSimplifiedLayerNormalization (x, s, g)",
         {"s": (2, 4, 6), "g": (6,)},
@@ -150,7 +153,8 @@ CONTRIB = {
 def test_ops_of_onnx_runtime_itself(name):
     body, shapes = CONTRIB[name]
     rng = np.random.default_rng(0)
-    text = f'<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]> net (float[2, 4, 6] x) => (float y) {{ {body} }}'
+    head = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
+    text = f"{head} net (float[2, 4, 6] x) => (float y) {{ {body} }}"
     made = model(text, {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()})
     made.graph.outputs[0].shape = None
     wanted, found = both(made, {"x": rng.normal(size=(2, 4, 6)).astype(np.float32)})

@@ -27,7 +27,8 @@ def test_the_round_trip_is_bit_equal_to_onnx_runtime(kind, per_axis):
         "s": (rng.uniform(0.5, 1.5, shape) * step).astype(np.float32),
         "z": rng.integers(low + (high - low) // 3, high - (high - low) // 3, shape).astype(dtype),
     }
-    text = '<ir_version: 10, opset_import: ["" : 21]> net (float[N, 5] x) => (float[N, 5] y) { q = QuantizeLinear (x, s, z)  y = DequantizeLinear (q, s, z) }'
+    text = """<ir_version: 10, opset_import: ["" : 21]> net (float[N, 5] x) => (float[N, 5] y) {
+        q = QuantizeLinear (x, s, z)  y = DequantizeLinear (q, s, z) }"""
     made = model(text, weights)
     x = rng.normal(size=(4000, 5)).astype(np.float32) * 3
     halves = ((np.arange(4000)[:, None] % 99 - 49 + 0.5) * weights["s"]).astype(np.float32)
@@ -39,7 +40,9 @@ def test_the_round_trip_is_bit_equal_to_onnx_runtime(kind, per_axis):
 def test_the_grid_survives_ops_between_q_and_dq():
     text = """<ir_version: 8, opset_import: ["" : 17]>
     net (float[1, 2, 4, 4] x) => (float[1, 2, 2, 2] y) <float s = {0.05}, uint8 z = {7}> {
-        q = QuantizeLinear (x, s, z)  m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (q)  y = DequantizeLinear (m, s, z) }"""
+        q = QuantizeLinear (x, s, z)
+        m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (q)
+        y = DequantizeLinear (m, s, z) }"""
     made = model(text)
     x = np.random.default_rng(0).normal(size=(1, 2, 4, 4)).astype(np.float32)
     found = Bridge(made).specialise({"x": x}).run({"x": x})["y"].detach().numpy()
@@ -111,7 +114,8 @@ def test_blocked_four_bit_weights():
     import ml_dtypes
 
     text = """<ir_version: 10, opset_import: ["" : 21]>
-    net (float[N, 8] x) => (float[N, 2] y) { wd = DequantizeLinear <axis = 0, block_size = 4> (w, s)  y = MatMul (x, wd) }"""
+    net (float[N, 8] x) => (float[N, 2] y) {
+        wd = DequantizeLinear <axis = 0, block_size = 4> (w, s)  y = MatMul (x, wd) }"""
     rng = np.random.default_rng(0)
     w = rng.integers(-8, 8, (8, 2)).astype(ml_dtypes.int4)
     made = model(text, {"w": w, "s": rng.uniform(0.1, 0.2, (2, 2)).astype(np.float32)})

@@ -35,7 +35,9 @@ def test_through_ops_that_only_move():
 
 def test_in_a_constant_node():
     text = (
-        HEAD + "net (float[N, 2] x) => (float[N, 2] y) { w = Constant <value_floats = [1.0, 2.0]> ()  y = Mul (x, w) }"
+        HEAD
+        + """net (float[N, 2] x) => (float[N, 2] y) {
+        w = Constant <value_floats = [1.0, 2.0]> ()  y = Mul (x, w) }"""
     )
     assert roles(text, {}) == {"w": "norm"}
 
