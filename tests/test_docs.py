@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders.command_line import CommandLine, write_model
 
@@ -61,3 +62,42 @@ def test_every_key_of_the_report_is_documented() -> None:
     page = (ROOT / "docs" / "report-schema.md").read_text(encoding="utf-8")
     names = {f.name for kind in (Report, PassRecord, Finding) for f in dataclasses.fields(kind)}
     assert sorted(name for name in names if f"`{name}`" not in page) == []
+
+
+def _readme_commands() -> list[str]:
+    """The onnxcompress lines of README's first screen, without their comments."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    onnxcompress (.*)$", text, re.MULTILINE)
+    return [line.split("#")[0].strip() for line in lines]
+
+
+def _user_folder(folder: Path, model: str, data: str, key: str, name: str, count: int) -> None:
+    """A folder as README's reader has it: model.onnx and calib.npz."""
+    arrays = np.load(ROOT / "samples" / "data" / f"{data}.npz")
+    samples = arrays[key][:count].astype(np.float32)
+    np.savez(folder / "calib.npz", **{name: (samples / 255 - 0.1307) / 0.3081 if data == "mnist" else samples})
+    (folder / "model.onnx").write_bytes((ROOT / "samples" / "models" / f"{model}.onnx").read_bytes())
+
+
+def test_the_readmes_first_commands_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _user_folder(tmp_path, "mlp", "breast_cancer", "x_train", "features", 300)
+    monkeypatch.chdir(tmp_path)
+    prune, quantize, _ = _readme_commands()
+    for command, output in ((prune, "model.pruned.onnx"), (quantize, "model.int8.onnx")):
+        outcome = CommandLine(capsys)(*command.split())
+        assert outcome.code == 0, outcome.err
+        assert outcome.out == f"{tmp_path / output}\n"
+
+
+@pytest.mark.ci
+def test_the_readmes_auto_command_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _user_folder(tmp_path, "cnn", "mnist", "x_train", "image", 1000)
+    monkeypatch.chdir(tmp_path)
+    outcome = CommandLine(capsys)(*_readme_commands()[2].split())
+    assert outcome.code in (0, 5), outcome.err  # the gate may close; then nothing is written
+    assert (tmp_path / "small.onnx").exists() == (outcome.code == 0)
+    assert (tmp_path / "report.html").exists() == (outcome.code == 0)
