@@ -81,8 +81,8 @@ def class_output(model: ir.Model) -> str:
         dims = dims_of(value)
         if dims is None or value.dtype is None:
             continue
-        while len(dims) > 2 and dims[-1] == 1:
-            dims = dims[:-1]
+        if len(dims) > 3 and all(dim == 1 for dim in dims[2:]):
+            dims = dims[:2]
         ids = value.dtype.is_integer() and len(dims) == 1
         classes = dims[1] if len(dims) == 2 else None
         scores = value.dtype.is_floating_point() and isinstance(classes, int) and classes > 1
@@ -188,8 +188,9 @@ def _classes(array: np.ndarray, count: int) -> np.ndarray | None:
     """One class a sample: the largest of scores, or the id itself; None where the tensor is neither."""
     if array.dtype.kind in "iu" and array.shape == (count,):
         return array.astype(np.int64)
-    while array.ndim > 2 and array.shape[-1] == 1:
-        array = array[..., 0]
+    # [batch, classes, 1, 1] is a pooled classifier; [batch, boxes, 1] is a detector's scores, which name no class.
+    if array.ndim > 3 and array[0, 0].size == 1:
+        array = array.reshape(array.shape[:2])
     if array.ndim != 2 or array.dtype.kind != "f" or len(array) != count or array.shape[1] < 2:
         return None
     return array.argmax(axis=1)
