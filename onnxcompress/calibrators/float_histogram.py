@@ -182,7 +182,8 @@ class FloatHistogram:
             if not flat.size:
                 return
             low, high = float(flat.min()), float(flat.max())
-        self.low, self.high = min(self.low, low), max(self.high, high)
+        # Adding zero makes -0 and 0 the same, whichever came first.
+        self.low, self.high = min(self.low, low + 0.0), max(self.high, high + 0.0)
 
     def _count(self, bits: np.ndarray, weight: int) -> None:
         places = _lookup().take(bits >> SHIFT)

@@ -67,7 +67,7 @@ def collect(
         for group in groups:
             taps = [name for name in group if name not in inputs]
             kept = [name for name in group if name in inputs]
-            runs = run_source(model, source, taps, options=options, batch=batch, taps=taps, progress=progress)
+            runs = run_source(model, source, taps or None, options=options, batch=batch, taps=taps, progress=progress)
             for run in runs:
                 arrays = {**run, **(source.read(run.indices) if kept else {})}
                 jobs = [(found[name], arrays[name], len(run.indices)) for name in group]
@@ -108,10 +108,9 @@ def _groups(
 ) -> list[list[str]]:
     """The tensors, divided so that one run's taps stay below the ceiling; measured on the first sample."""
     inner = [name for name in names if name not in {value.name for value in model.graph.inputs}]
-    first = source.subset([0])
-    sizes = {
-        k: a.nbytes for run in run_source(model, first, inner, options=options, taps=inner) for k, a in run.items()
-    }
+    sizes: dict[str, int] = {}
+    for run in run_source(model, source.subset([0]), inner, options=options, taps=inner) if inner else ():
+        sizes |= {name: array.nbytes for name, array in run.items()}
     groups: list[list[str]] = [[]]
     used = 0
     for name in names:

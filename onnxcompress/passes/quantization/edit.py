@@ -130,7 +130,6 @@ class Editor:
             name = value.name or label(reader)
             kind = scales.astype(array.dtype)
             self._weights[key] = self._dequantized(name, numbers, kind, np.zeros(scales.shape, np.int8), axis, reader)
-            self._weights[key].type = value.type
         return self._weights[key]
 
     def _bias(self, linear: Linear, bias: np.ndarray, scale: np.ndarray) -> None:
@@ -146,7 +145,6 @@ class Editor:
             axis,
             linear.node,
         )
-        restored.type = value.type
         linear.node.replace_input_with(linear.bias, restored)
 
     def _dequantized(
@@ -162,7 +160,8 @@ class Editor:
         parts = [(f"{name}_quantized", numbers), (f"{name}_scale", scale)]
         parts += [] if zero is None else [(f"{name}_zero_point", zero)]
         inputs = [add_initializer(self.graph, fresh_name(self.taken, base), array) for base, array in parts]
-        out = ir.Value(name=fresh_name(self.taken, f"{name}_dequantized"), shape=ir.Shape(numbers.shape))
+        kind = inputs[1].type  # the result has its scale's type; a Constant node's output may declare none
+        out = ir.Value(name=fresh_name(self.taken, f"{name}_dequantized"), shape=ir.Shape(numbers.shape), type=kind)
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
         node = ir.Node("", "DequantizeLinear", inputs, attributes, outputs=[out])
         node.name = fresh_name(self.taken, f"{name}_DequantizeLinear")
