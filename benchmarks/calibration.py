@@ -79,8 +79,9 @@ def _timed(run: Callable[[], object]) -> float:
 
 
 def _ours(method: str, model: str, arrays: dict[str, np.ndarray]) -> Callable[[], object]:
-    from onnxcompress import model_io
     from onnxcompress.calibrators.collect import collect
+
+    from onnxcompress import model_io
     from onnxcompress.data import ArraySource
     from onnxcompress.runtime import run_source
     from onnxcompress.runtime_options import RuntimeOptions

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 from catalog import Entry, Samples, catalog
-from onnxcompress.passes.quantization.coverage import quantized_share
 
 import onnxcompress as oc
 from onnxcompress import api, model_io
 from onnxcompress.data import ArraySource
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError
-from onnxcompress.runtime import latency
+from onnxcompress.passes.quantization.coverage import quantized_share
+from onnxcompress.runtime import feeds_of, latency
 from onnxcompress.runtime_options import RuntimeOptions
 
 Row = dict[str, Any]
@@ -113,7 +113,8 @@ def _figures(result: oc.Result) -> Row:
 def _latency(entry: Entry, result: oc.Result, samples: Samples) -> Row:
     original = model_io.load(str(entry.path))
     source = ArraySource({k: v[:16] for k, v in samples.test.items()})
-    timing = latency({"before": original, "after": result.model}, source, options=OPTIONS)
+    feeds = next(feeds_of(original, source)).arrays
+    timing = latency({"before": original, "after": result.model}, feeds, options=OPTIONS)
     return {"ms_before": timing.ms["before"], "ms_after": timing.ms["after"], "spread": timing.spread}
 
 

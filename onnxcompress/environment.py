@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxcompress.runtime_options import RuntimeOptions

@@ -110,7 +110,7 @@ class Context:
     held_out: DataSource | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     scope: Scope = Scope()
-    runtime: RuntimeOptions = RuntimeOptions()
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     seed: int = 0
     executor: Executor | None = None
     memory_bytes: int = 1 << 30
@@ -146,8 +146,6 @@ class Pass(ABC):
     def spec(self) -> dict[str, Any]:
         """The recipe entry: the pass's name and those options that differ from their default."""
         changed = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default
         }
         return {"pass": self.name, **{k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}}
