@@ -25,7 +25,7 @@ class PruneChannels(Pass):
     effect: ClassVar[Effect] = Effect.LOSSY
     not_after: ClassVar[tuple[str, ...]] = ()
 
-    ratio: float = option(0.0, "Fraction of the channels to remove, 0 to 1.")
+    ratio: float | None = option(None, "Fraction of the channels to remove, 0 to 1.")
     target_macs: str = option("", "Multiply-accumulates to reach: 0.5x of the original, or a figure such as 2M.")
     target_params: str = option("", "Parameters to reach: 0.5x of the original, or a figure such as 200k.")
     score: str = option("l2", "Norm that tells which channels go first.", choices=("l1", "l2"))

@@ -193,6 +193,13 @@ def test_targets_are_met(allocation, option, figure):
     assert 0.48 * before <= getattr(costs(model), figure) <= 0.5 * before
 
 
+def test_a_target_out_of_reach_is_said():
+    findings = pruned(NETS["tied embedding"](), target_macs="0.01x")
+    missed = [f for f in findings if f.code == "PRUNE-TARGET-MISSED"]
+    assert [f.severity for f in missed] == ["warning"]
+    assert missed[0].numbers["reached"] > missed[0].numbers["goal"]
+
+
 def test_a_target_may_be_absolute():
     model = conv_bn_residual()
     pruned(model, target_macs="30k")
@@ -235,6 +242,7 @@ def test_alignment_and_floor():
 
 
 BAD = [
+    ({}, "USAGE-PRUNE-NO-AMOUNT"),
     ({"ratio": 1.0}, "USAGE-PRUNE-RATIO"),
     ({"ratio": -0.1}, "USAGE-PRUNE-RATIO"),
     ({"ratio": 0.5, "target_macs": "0.5x"}, "USAGE-PRUNE-AMBIGUOUS"),
@@ -244,7 +252,7 @@ BAD = [
     ({"layer": ("nowhere=0.5",)}, "USAGE-PATTERN-UNMATCHED"),
     ({"target_macs": "half"}, "USAGE-TARGET"),
     ({"target_macs": "0x"}, "USAGE-TARGET"),
-    ({"align": 0}, "USAGE-PRUNE-COUNT"),
+    ({"ratio": 0.5, "align": 0}, "USAGE-PRUNE-COUNT"),
 ]
 
 

@@ -71,26 +71,44 @@ def uniform_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limit
 def greedy(cells: Sequence[Cell], done: Callable[[Counts], bool], budget: Budget | None, limits: Limits) -> Counts:
     """Remove the step that loses the least importance per cost saved, or per channel without a budget, until `done`."""
     limits = limits if limits.strict else replace(limits, align=1)
-    counts = np.zeros(len(cells), np.int64)
-    tops = [limits.count(c, (1 - FLOOR) * c.width) for c in cells]
-    steps = [max(1, limits.align // c.order.shape[0], c.width // 32) for c in cells]
-    prices = np.array([_price(cells, i, counts, steps, tops, budget) for i in range(len(cells))])
-    while len(cells) and np.isfinite(prices).any() and not done(counts):
-        best = int(np.argmin(prices))
-        counts[best] = min(counts[best] + steps[best], tops[best])
-        for i in [best] if budget is None else budget.neighbours(best):
-            prices[i] = _price(cells, i, counts, steps, tops, budget)
-    return counts
+    walk = _Walk(cells, budget, limits)
+    while walk.open() and not done(walk.counts):
+        walk.step()
+    return walk.counts
 
 
-def _price(
-    cells: Sequence[Cell], i: int, counts: Counts, steps: Sequence[int], tops: Sequence[int], budget: Budget | None
-) -> float:
-    start, stop = int(counts[i]), min(int(counts[i]) + steps[i], tops[i])
-    if stop <= start:
-        return np.inf
-    saved = (stop - start) * cells[i].order.shape[0] if budget is None else budget.saving(i, counts, stop)
-    return float(cells[i].importance[start:stop].sum()) / saved if saved > 0 else np.inf
+class _Walk:
+    """Counts so far, what is gone, and the price of the next step of every cell."""
+
+    def __init__(self, cells: Sequence[Cell], budget: Budget | None, limits: Limits) -> None:
+        self._cells, self._budget = cells, budget
+        self.counts = np.zeros(len(cells), np.int64)
+        self._tops = [limits.count(c, (1 - FLOOR) * c.width) for c in cells]
+        self._steps = [max(1, limits.align // c.order.shape[0], c.width // 32) for c in cells]
+        self._gone = np.zeros(0, bool) if budget is None else budget.removed(self.counts)
+        self._prices = np.array([self._price(i) for i in range(len(cells))])
+
+    def open(self) -> bool:
+        return bool(np.isfinite(self._prices).any())
+
+    def step(self) -> None:
+        best = int(np.argmin(self._prices))
+        self.counts[best] = self._next(best)
+        if self._budget is not None:
+            self._gone[self._cells[best].order[:, : self.counts[best]]] = True
+        for i in [best] if self._budget is None else self._budget.neighbours(best):
+            self._prices[i] = self._price(i)
+
+    def _next(self, i: int) -> int:
+        return min(int(self.counts[i]) + self._steps[i], self._tops[i])
+
+    def _price(self, i: int) -> float:
+        start, stop, cell = int(self.counts[i]), self._next(i), self._cells[i]
+        if stop <= start:
+            return np.inf
+        rows = cell.order.shape[0]
+        saved = (stop - start) * rows if self._budget is None else self._budget.saving(i, self._gone, stop)
+        return float(cell.importance[start:stop].sum()) / saved if saved > 0 else np.inf
 
 
 def greedy_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits) -> Counts:

@@ -57,12 +57,12 @@ class Budget:
         """The whole cost."""
         return self.fixed + self._sum(range(len(self.products)), self.removed(counts))
 
-    def saving(self, index: int, counts: np.ndarray, count: int) -> float:
-        """What is saved when one cell goes from its count to another."""
-        gone = self.removed(counts)
+    def saving(self, index: int, gone: np.ndarray, count: int) -> float:
+        """What is saved when one cell gives `count` columns and all else stays as `gone` says."""
         before = self._sum(self._touched[index], gone)
-        gone[self.cells[index].order[:, :count]] = True
-        return before - self._sum(self._touched[index], gone)
+        more = gone.copy()
+        more[self.cells[index].order[:, :count]] = True
+        return before - self._sum(self._touched[index], more)
 
     def neighbours(self, index: int) -> list[int]:
         """Cells whose savings depend on this cell's count, itself included."""

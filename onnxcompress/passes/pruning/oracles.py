@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.errors import InternalError
-from onnxcompress.graph import clone, set_constant
+from onnxcompress.graph import add_initializer, clone, fresh_name, set_constant
 from onnxcompress.passes.pruning.atoms import Ids
 from onnxcompress.passes.pruning.masking import MASKABLE, Masker
 from onnxcompress.passes.pruning.surgery import Cut
@@ -87,8 +87,6 @@ def _values(model: ir.Model) -> list[ir.Value]:
 
 
 def _constant(model: ir.Model, names: set[str], name: str, numbers: np.ndarray) -> ir.Value:
-    from onnxcompress.graph import add_initializer, fresh_name
-
     return add_initializer(model.graph, fresh_name(names, name), numbers)
 
 

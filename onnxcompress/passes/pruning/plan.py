@@ -31,7 +31,7 @@ def check_options(options: PruneChannels) -> None:
         UsageError: Naming the option.
     """
     for name in _RATES:
-        check_rate(name, getattr(options, name))
+        check_rate(name, getattr(options, name) or 0.0)
     for entry in options.layer:
         layer_rate(entry)
     goals = [name for name in ("target_macs", "target_params") if getattr(options, name)]
@@ -40,6 +40,9 @@ def check_options(options: PruneChannels) -> None:
         both = " and ".join(f"--{name.replace('_', '-')}" for name in (goals + rates)[:2])
         hint = "Give one of --ratio, --target-macs, --target-params; --layer and the ratios by kind refine --ratio."
         raise UsageError(f"{both} exclude each other", hint=hint, code="USAGE-PRUNE-AMBIGUOUS")
+    if not goals and not rates and options.ratio is None:
+        hint = "Give --ratio 0.5, --target-macs 0.5x or --target-params 0.5x."
+        raise UsageError("prune-channels was not told how much", hint=hint, code="USAGE-PRUNE-NO-AMOUNT")
     if options.min_channels < 1 or (options.align is not None and options.align < 1):
         hint = "Give a number of channels, 1 or more."
         raise UsageError("--min-channels and --align start at 1", hint=hint, code="USAGE-PRUNE-COUNT")
@@ -107,7 +110,7 @@ def _rate(cell: Cell, options: PruneChannels, by_layer: list[tuple[set[str], flo
     rates = [kinds[producer.kind] for producer in cell.producers]
     if read & set(cell.order.ravel().tolist()):
         rates.append(options.channel_ratio)
-    return max(rates, default=0.0) or options.ratio
+    return max(rates, default=0.0) or options.ratio or 0.0
 
 
 def _read_by_convolutions(found: Trace) -> set[int]:

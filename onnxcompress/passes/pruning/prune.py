@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.cost import costs
+from onnxcompress.cost import Costs, costs
 from onnxcompress.graph import in_scope, label, select_nodes
 from onnxcompress.passes.base import Context
 from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.pruning import oracles
+from onnxcompress.passes.pruning.allocate import MISS, goal_of
 from onnxcompress.passes.pruning.cells import Cell, cells
 from onnxcompress.passes.pruning.importance import importance
 from onnxcompress.passes.pruning.plan import decide
@@ -20,7 +21,8 @@ from onnxcompress.passes.pruning.relabel import relabel
 from onnxcompress.passes.pruning.rules import MOVEMENT, RULES
 from onnxcompress.passes.pruning.rules_elementwise import UNARY
 from onnxcompress.passes.pruning.surgery import Cut, cut_constants, kept, update_shapes
-from onnxcompress.passes.pruning.trace import Trace, trace
+from onnxcompress.passes.pruning.trace import Trace
+from onnxcompress.passes.pruning.walk import trace
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import batch_axis
 from onnxcompress.shapes import infer, probe_feeds
@@ -44,7 +46,8 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     excluded = select_nodes(model, ctx.scope.exclude, strict=False)
     found = trace(model, table, RULES, scope, excluded)
     choices = cells(found, importance(found, options.score))
-    removed = decide(found, choices, options, ctx, costs(model, table))
+    before = costs(model, table)
+    removed = decide(found, choices, options, ctx, before)
     yield from _frozen(found)
     if not removed.any():
         yield Finding("PRUNE-NOTHING", "no channel was removed", severity=Severity.WARNING)
@@ -54,7 +57,22 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     statistics = oracles.changes_statistics(cut)
     yield from _cuts(choices, cut)
     _apply(model, cut)
+    yield from _missed(options, before, costs(model))
     yield _checked(reference, model, table.feeds, ctx, statistics)
+
+
+def _missed(options: PruneChannels, before: Costs, after: Costs) -> Iterator[Finding]:
+    """A warning where the target lies beyond what may be cut."""
+    goals = {"macs": options.target_macs, "params": options.target_params}
+    for figure, text in goals.items():
+        if not text:
+            continue
+        whole, reached = getattr(before, figure), getattr(after, figure)
+        goal = goal_of(text, whole, f"--target-{figure}")
+        if reached > goal + MISS * whole:
+            told = f"{figure} came to {reached / whole:.2f}x, not {goal / whole:.2f}x: nothing more may be cut"
+            numbers = {"goal": int(goal), "reached": reached}
+            yield Finding("PRUNE-TARGET-MISSED", told, severity=Severity.WARNING, numbers=numbers)
 
 
 def _apply(model: ir.Model, cut: Cut) -> None:

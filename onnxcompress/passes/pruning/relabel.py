@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import attribute, set_constant
+from onnxcompress.graph import attribute, fresh_name, set_constant
 from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.trace import array, constant_tensor
 
@@ -99,8 +99,6 @@ def scaled(cut: Cut, before: ir.Node, value: ir.Value | None, factor: np.ndarray
 
 
 def _node(cut: Cut, before: ir.Node, op: str, inputs: list[ir.Value | None], name: str) -> ir.Value:
-    from onnxcompress.graph import fresh_name
-
     output = ir.Value(name=fresh_name(cut.names, name), type=ir.TensorType(ir.DataType.INT64))
     node = ir.Node("", op, inputs, name=fresh_name(cut.names, f"{name}_node"), outputs=[output])
     assert before.graph is not None

@@ -8,7 +8,8 @@ import onnx_ir as ir
 from onnxcompress.graph import attribute
 from onnxcompress.passes.pruning.atoms import Ids
 from onnxcompress.passes.pruning.rules_elementwise import aligned
-from onnxcompress.passes.pruning.trace import Labels, Trace, freeze_all
+from onnxcompress.passes.pruning.trace import Labels, Trace, constant_tensor
+from onnxcompress.passes.pruning.walk import freeze_all
 
 
 def _linear(found: Trace, node: ir.Node, index: int) -> None:
@@ -183,6 +184,4 @@ def embedding(found: Trace, node: ir.Node) -> bool:
 
 
 def _varies(found: Trace, value: ir.Value) -> bool:
-    from onnxcompress.passes.pruning.trace import constant_tensor
-
     return constant_tensor(value) is None and value not in found.constants

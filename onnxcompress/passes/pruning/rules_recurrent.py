@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import attribute
 from onnxcompress.passes.pruning.atoms import Ids
 from onnxcompress.passes.pruning.trace import Trace
 
@@ -56,5 +55,3 @@ def _outputs(found: Trace, node: ir.Node, hidden: Ids | None) -> None:
     found.put(node, 0, [None, None, None, hidden])
     for index in (1, 2):
         found.put(node, index, [None, None, hidden])
-    if attribute(node, "clip") is None:
-        return

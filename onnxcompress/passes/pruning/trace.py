@@ -1,4 +1,4 @@
-"""One walk over the main graph that labels every axis with atoms.
+"""What a walk over the main graph finds out: the atoms of every axis of every tensor.
 
 The algebra: constants are born with fresh atoms on every axis; a rule for each op says which axes carry the same list
 (`Trace.unify`), which new lists come out (`Trace.put`), and what must stay (`Trace.freeze`). An axis without a list is
@@ -7,13 +7,13 @@ fixed: what is unified with it freezes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import array_of, label
+from onnxcompress.graph import array_of, label, tensor_of
 from onnxcompress.passes.pruning.atoms import Atoms, Ids
 from onnxcompress.shapes.table import ShapeTable
 
@@ -210,97 +210,7 @@ def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     node = None if value is None else value.producer()
     if node is None or node.op_type != "Constant" or value is None:
         return None
-    from onnxcompress.graph import tensor_of
-
     return tensor_of(value)
-
-
-def trace(model: ir.Model, table: ShapeTable, rules: Mapping[str, Rule], scope: set[str], excluded: set[str]) -> Trace:
-    """Walk the main graph of `model` in topological order.
-
-    Args:
-        model: Not edited.
-        table: Shapes under a probe, with the values of small integer tensors.
-        rules: One rule an op type of the default domain; what is not listed freezes what it touches.
-        scope: Labels of the nodes whose channels may be removed.
-        excluded: Labels of the nodes whose constants freeze.
-    """
-    found = Trace(model, table, scope, excluded)
-    for node in model.graph:
-        if node.op_type != "Constant":
-            _step(found, node, rules)
-    for value in model.graph.outputs:
-        if value in found.labels:
-            maker = value.producer()
-            found.freeze(found.labels[value], maker, "PRUNE-FROZEN-OUTPUT", "the axis is one of a graph output")
-    return found
-
-
-def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
-    inputs = [value for value in node.inputs if value is not None]
-    if inputs and all(v in found.constants or constant_tensor(v) is not None for v in inputs):
-        found.constants.update(node.outputs)
-    rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    if _is_shape_arithmetic(found, node):
-        pass
-    elif rule is None or any(found.shape(value) is None for value in inputs):
-        freeze_all(found, node)
-    else:
-        rule(found, node)
-        _freeze_out_of_scope(found, node)
-    for output in node.outputs:
-        found.labels.setdefault(output, [None] * len(found.shape(output) or ()))
-
-
-def _is_shape_arithmetic(found: Trace, node: ir.Node) -> bool:
-    """Integers that come from no labelled tensor: sizes and indices, whose constants are no weights."""
-    kinds = {found.table.dtype(output.name) for output in node.outputs if output.name}
-    if not kinds <= {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}:
-        return False
-    lists = [ids for value in node.inputs if value is not None for ids in found.labels.get(value, [])]
-    return all(ids is None for ids in lists) and not any(True for _ in _captured(node))
-
-
-def _freeze_out_of_scope(found: Trace, node: ir.Node) -> None:
-    if label(node) not in found.excluded:
-        return
-    for index, value in enumerate(node.inputs):
-        if value is not None and constant_tensor(value) is not None:
-            found.freeze(found.of(node, index), node, "PRUNE-OUT-OF-SCOPE", "the node was excluded")
-
-
-def freeze_all(found: Trace, node: ir.Node) -> None:
-    """The default: everything that the node reads, or that its bodies capture, must stay."""
-    why = f"{node.op_type} has no rule for this axis"
-    for index, value in enumerate(node.inputs):
-        if value is not None and found.shape(value) is not None:
-            found.freeze(found.of(node, index), node, "PRUNE-FROZEN-OP", why)
-        elif value is not None:
-            found.freeze(found.labels.get(value, []), node, "PRUNE-FROZEN-OP", why)
-    for reader, index, value in _captured(node):
-        captured = found.labels.get(value)
-        if captured is None and constant_tensor(value) is not None:
-            captured = found.of(reader, index)
-        why = f"it is read inside the body of {node.op_type}"
-        found.freeze(captured or [], node, "PRUNE-FROZEN-CAPTURED", why)
-
-
-def _captured(node: ir.Node) -> Iterator[tuple[ir.Node, int, ir.Value]]:
-    for body in _bodies(node):
-        for inner in body:
-            for index, value in enumerate(inner.inputs):
-                if value is not None:
-                    yield inner, index, value
-        # A body may hand an outer value on without any node.
-        for value in body.outputs:
-            yield node, 0, value
-
-
-def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-            yield from attribute.as_graph().subgraphs()
 
 
 def array(value: ir.Value | None) -> np.ndarray | None:
