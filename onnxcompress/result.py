@@ -40,7 +40,7 @@ class Result:
         return model_io.to_proto(self.model)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False, stamp: bool = True) -> Path:
-        """Write the model, whole or not at all.
+        """Write the model, whole or not at all; of several processes under torchrun, process 0 does.
 
         Args:
             path: Target file.
@@ -54,6 +54,8 @@ class Result:
             UsageError: Where the file exists and `force` is not set.
             ResourceError: Where the folder cannot be written or is full.
         """
+        if int(os.environ.get("RANK", "0")):
+            return Path(path).absolute()
         if stamp:
             parent = self.report.fingerprints.get("input", "")
             model_io.stamp(self.model, recipe=dump_recipe(self.recipe), parent=parent)

@@ -32,7 +32,12 @@ SIZES = {
     "width": 96,
     "sequence": 576,
 }
-NAMES = ["fmnist_vgg_bn", "fmnist_resnet8", "fmnist_vit", "bccd_dwcnn", "ecg_resnet1d_ds1", "fsdd_gru", "breast_cancer_mlp", "point_history_classifier_lstm", "mobilenet_v1_0.25_128", "vww_mobilenetv1_025_96", "g2p_encoder", "g2p_decoder_step", "yunet_n_dynamic", "version-RFB-320", "silero_vad_16k_op15", "gtcrn_simple", "dtln_model_1", "espcn_x3", "ppocrv5_cls", "resemblyzer", "FastestDet"]
+NAMES = (
+    *("fmnist_vgg_bn", "fmnist_resnet8", "fmnist_vit", "bccd_dwcnn", "ecg_resnet1d_ds1", "fsdd_gru"),
+    *("breast_cancer_mlp", "point_history_classifier_lstm", "mobilenet_v1_0.25_128", "vww_mobilenetv1_025_96"),
+    *("g2p_encoder", "g2p_decoder_step", "yunet_n_dynamic", "version-RFB-320", "silero_vad_16k_op15"),
+    *("gtcrn_simple", "dtln_model_1", "espcn_x3", "ppocrv5_cls", "resemblyzer", "FastestDet"),
+)
 
 
 def feeds_for(model: ir.Model, session: Session) -> dict[str, np.ndarray]:
