@@ -99,14 +99,14 @@ def check_trial(pass_: Pass, trial: Trial, *, target: str, idempotent: bool) -> 
 def _run(pass_: Pass, trial: Trial, model: ir.Model, target: str) -> tuple[ir.Model | None, list[Finding], str]:
     """The pass on a copy of `model`: the result, the findings, and the code of a refusal."""
     working = clone(model)
-    ctx = context(trial.model, data=_samples(trial), target=target, original=trial.model)
+    ctx = context(trial.model, data=samples_of(trial), target=target, original=trial.model)
     try:
         return working, list(pass_.run(working, ctx)), ""
     except CompressError as refusal:
         return None, [], refusal.code or type(refusal).__name__
 
 
-def _samples(trial: Trial) -> DataSource | None:
+def samples_of(trial: Trial) -> DataSource | None:
     """Random inputs as samples, where every input's first axis can count them."""
     arrays = {name: np.asarray(array) for name, array in trial.feeds.items()}
     lengths = {array.shape[:1] for array in arrays.values()}
