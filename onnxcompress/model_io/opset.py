@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 def raise_opset(model: ir.Model, version: int) -> None:
     """Convert the default domain of `model` to `version`, in place; nothing where it is that new already.
 
-    Names of inputs, outputs and initializers stay. Of a model older than IR version 4 the initializers, which had to be
-    listed as inputs too, are plain constants afterwards.
+    Names of inputs, outputs and initializers stay.
 
     Raises:
         ModelError: MODEL-OPSET where the converter cannot do it.
@@ -47,8 +46,6 @@ def raise_opset(model: ir.Model, version: int) -> None:
 def _take_over(model: ir.Model, raised: ir.Model) -> None:
     """Put the converted graph into the model that the caller holds; the converter lists initializers as inputs."""
     inputs = {value.name for value in model.graph.inputs}
-    if model.ir_version < 4:  # every initializer had to be listed as an input then, whether or not callers may set it
-        inputs -= set(model.graph.initializers)
     kept = [value for value in raised.graph.inputs if value.name in inputs]
     raised.graph.inputs.clear()
     raised.graph.inputs.extend(kept)
