@@ -272,6 +272,46 @@ def three_dimensional() -> ir.Model:
     return net(text, {"w0": (6, 2, 2, 2, 2), "b0": (6,), "w1": (3, 6, 2, 2, 2)})
 
 
+def rotary() -> ir.Model:
+    body = (
+        "q = MatMul(x, wq) k = MatMul(x, wk) a, b = Split<axis=2, num_outputs=2>(q) m = Neg(b) "
+        "t = Concat<axis=2>(m, a) qc = Mul(q, cs) qs = Mul(t, sn) qr = Add(qc, qs) kt = Transpose<perm=[0,2,1]>(k) "
+        "sc = MatMul(qr, kt) p = Softmax(sc) o = MatMul(p, x) y = MatMul(o, wo)"
+    )
+    return _dense(body, {"wq": (10, 8), "wk": (10, 8), "cs": (6, 8), "sn": (6, 8), "wo": (10, 4)})
+
+
+def grouped_queries() -> ir.Model:
+    """Four query heads share two key heads, repeated by Expand."""
+    body = (
+        "q = MatMul(x, wq) k = MatMul(x, wk) qh = Reshape(q, four) kh = Reshape(k, two) u = Unsqueeze(kh, at) "
+        "e = Expand(u, twice) kr = Reshape(e, four) qt = Transpose<perm=[0,2,1,3]>(qh) "
+        "kt = Transpose<perm=[0,2,3,1]>(kr) sc = MatMul(qt, kt) p = Softmax(sc) v = Transpose<perm=[0,2,1,3]>(kr) "
+        "o = MatMul(p, v) ot = Transpose<perm=[0,2,1,3]>(o) f = Reshape(ot, flat) y = MatMul(f, wo)"
+    )
+    given = {"four": ints(0, 6, 4, 4), "two": ints(0, 6, 2, 4), "at": ints(3), "twice": ints(1, 1, 1, 2, 1)}
+    return _dense(body, {"wq": (10, 16), "wk": (10, 8), "wo": (16, 4)}, {**given, "flat": ints(0, 6, 16)})
+
+
+def two_free_sizes() -> ir.Model:
+    """Batch and length both free, so that a Reshape target stays computed."""
+    text = (
+        "g (float[N,T,8] x) => (float[N,T,4] y) { q = MatMul(x, w0) s = Shape(x) n = Gather(s, i0) t = Gather(s, i1) "
+        "split = Concat<axis=0>(n, t, two, four) r = Reshape(q, split) h = Tanh(r) "
+        "merge = Concat<axis=0>(n, t, eight) f = Reshape(h, merge) y = MatMul(f, w1) }"
+    )
+    given = {"i0": ints(0), "i1": ints(1), "two": ints(2), "four": ints(4), "eight": ints(8)}
+    return net(text, {"w0": (8, 8), "w1": (8, 4)}, **given)
+
+
+def spatial_gate() -> ir.Model:
+    body = (
+        "m = ReduceMax(a, one) l = ReduceL2(a, one) s = Concat<axis=1>(m, l) c = Conv(s, w1) g = Sigmoid(c) "
+        "z = Mul(a, g)"
+    )
+    return _conv_net(body, {"w1": (1, 2, 1, 1)}, one=ints(1))
+
+
 NETS = {
     "conv, batch norm, residual": conv_bn_residual,
     "depthwise with multiplier": depthwise_multiplier,
@@ -302,6 +342,10 @@ NETS = {
     "bidirectional lstm": bidirectional,
     "gru with made state": gru_with_made_state,
     "einsum": einsum,
+    "rotary embedding": rotary,
+    "grouped queries": grouped_queries,
+    "two free sizes": two_free_sizes,
+    "spatial gate": spatial_gate,
     "quantized": quantized,
     "three-dimensional conv": three_dimensional,
 }
