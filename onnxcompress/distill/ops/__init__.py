@@ -1,6 +1,7 @@
 """One torch function for each ONNX op type, by family; `TABLE` finds it."""
 
 from onnxcompress.distill.ops import (
+    attention,
     elementwise,
     indexing,
     linear,
@@ -16,6 +17,7 @@ from onnxcompress.distill.ops.table import OpFunction, OpNode, OpTable, call
 
 TABLE = OpTable()
 for _family in (
+    attention,
     elementwise,
     indexing,
     linear,
