@@ -97,7 +97,7 @@ Entries = list[tuple[str, dict[str, Any]]]
 
 
 def _prune(given: dict[str, Any], has_data: bool) -> Entries:
-    sized = any(given.get(key) for key in _SIZE_OPTIONS)
+    sized = any(given.get(key) not in (None, ()) for key in _SIZE_OPTIONS)
     if not sized:
         given = {**given, "target_macs": "0.5x" if has_data else "0.9x"}
     return [("normalize", {}), ("prune-channels", given), ("reconstruct", {})]

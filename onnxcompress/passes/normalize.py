@@ -29,8 +29,14 @@ class Normalize(Pass):
     fold: bool = option(True, "Compute nodes whose inputs are all constants.")
     merge: bool = option(True, "Let equal weights share one initializer.")
 
+    freeze_inputs: str = option(
+        "auto",
+        "When weights that are graph inputs too become constants: auto means only where all of them are.",
+        choices=("auto", "always", "never"),
+    )
+
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Apply the rules until nothing changes, and yield one finding for each rule that found something."""
         from onnxcompress.passes.normalizing import normalize
 
-        return normalize(model, fold=self.fold, merge=self.merge)
+        return normalize(model, fold=self.fold, merge=self.merge, freeze_inputs=self.freeze_inputs)

@@ -115,8 +115,10 @@ REWRITES = {
         ["NORMALIZE-DEAD"],
     ),
     "a default that a caller may override is no constant": (
-        "g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { n = Neg(w) y = Add(x, n) }",
-        "g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { n = Neg(w) y = Add(x, n) }",
+        """g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}, float[2] b = {3, 4}>
+        { n = Neg(w) m = Add(x, b) y = Add(m, n) }""",
+        """g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}, float[2] b = {3, 4}>
+        { n = Neg(w) m = Add(x, b) y = Add(m, n) }""",
         [],
     ),
     "a settled branch is inlined, names that clash get a number": (

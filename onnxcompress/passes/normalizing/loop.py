@@ -13,9 +13,11 @@ from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.normalizing.duplicates import merge_duplicates
 from onnxcompress.passes.normalizing.folding import Folder
 from onnxcompress.passes.normalizing.identities import remove_identities
+from onnxcompress.passes.normalizing.weights_as_inputs import freeze_weights
 from onnxcompress.report import Finding
 
 _MESSAGES = {
+    "NORMALIZE-FROZEN-INPUTS": "weights were listed as inputs too; they can no longer be overridden",
     "NORMALIZE-LIFTED": "Constant nodes became initializers",
     "NORMALIZE-INLINED": "If nodes with a settled condition were replaced by the branch taken",
     "NORMALIZE-FOLDED": "nodes with constant inputs were computed once",
@@ -27,19 +29,21 @@ _MESSAGES = {
 Rule = Callable[[ir.Model], int]
 
 
-def normalize(model: ir.Model, *, fold: bool = True, merge: bool = True) -> list[Finding]:
+def normalize(model: ir.Model, *, fold: bool = True, merge: bool = True, freeze_inputs: str = "auto") -> list[Finding]:
     """Bring `model` into normal form in place.
 
     Args:
         model: The model to edit.
         fold: Compute constant expressions.
         merge: Let equal weights share one initializer.
+        freeze_inputs: When initializers are taken off the graph inputs: ``auto``, ``always`` or ``never``.
 
     Returns:
         One finding for each rule that applied, and one for each node that was left for its size.
     """
+    frozen = freeze_weights(model, freeze_inputs)
     folder = Folder(model) if fold else None
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter({"NORMALIZE-FROZEN-INPUTS": frozen} if frozen else {})
     while _round(model, counts, folder, merge=merge):
         pass
     _sort(model)
