@@ -121,8 +121,3 @@ def _fits(node: ir.Node) -> bool:
         return True
     low = array_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "min")
     return low is not None and not np.any(low)
-
-
-def counts(plan: Plan) -> Mapping[str, int]:
-    """Figures for the report."""
-    return {"nodes": len(plan.linear), "between": len(plan.passing), "pairs": len(plan.pairs), "float": len(plan.left)}

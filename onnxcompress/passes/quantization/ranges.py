@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,11 +94,6 @@ def _kind(table: ShapeTable, name: str, plan: Plan) -> np.dtype[Any]:
     pair = plan.pairs.get(name)
     dtype = table.dtype(name) or (pair.value.dtype if pair is not None else None)
     return np.dtype(np.float16 if dtype == ir.DataType.FLOAT16 else np.float32)
-
-
-def with_rule(rule: Rule, name: str) -> Rule:
-    """The same rule with another calibrator."""
-    return replace(rule, name=name, settings={})
 
 
 def spread(source: DataSource, most: int) -> DataSource:
