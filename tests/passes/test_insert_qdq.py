@@ -231,7 +231,7 @@ def test_an_island_stays_float_with_its_weights_in_int8() -> None:
     )
 
 
-def test_auto_finds_the_tensor_in_which_channels_of_two_ranges_meet() -> None:
+def test_the_most_sensitive_tensor_is_the_one_in_which_channels_of_two_ranges_meet() -> None:
     """Channel 0 is a thousand times the others and meets a weight of a thousandth: float is fine, int8 is not."""
     text = """g (float[N,16] x) => (float[N,8] y) {
       h = MatMul(x, w1)  s = Mul(h, big)  z = MatMul(s, w2)  t = Relu(z)  y = MatMul(t, w3) }"""
