@@ -28,13 +28,13 @@ def measure(model: ir.Model, ctx: Context, metric: Metric | None) -> tuple[verif
     Raises:
         DataError: Where the held-out samples do not fit, or the metric fails.
     """
-    assert ctx.held_out is not None, "the manager measures only where there are samples"
-    comparison = verify.compare(ctx.teacher, model, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed)
+    comparison = _compare(ctx.teacher, model, ctx, metric)
     figures = comparison.to_dict()
     if ctx.teacher is ctx.original:
         return comparison, figures
-    start = verify.compare(ctx.teacher, ctx.original, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed)
-    return comparison, {**figures, **_from_the_start(figures, start.to_dict())}
+    change = _compare(ctx.original, model, ctx, metric).to_dict()
+    start = _compare(ctx.teacher, ctx.original, ctx, None).to_dict()
+    return comparison, {**figures, **_from_the_start(figures, change, start)}
 
 
 def measure_between(model: ir.Model, ctx: Context) -> dict[str, Any]:
@@ -45,11 +45,16 @@ def measure_between(model: ir.Model, ctx: Context) -> dict[str, Any]:
     return verify.compare(ctx.teacher, model, some, options=ctx.runtime, seed=ctx.seed).to_dict()
 
 
-def _from_the_start(now: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
-    """Before means the input model; the teacher's own score gets a name of its own."""
+def _compare(reference: ir.Model, candidate: ir.Model, ctx: Context, metric: Metric | None) -> verify.Comparison:
+    assert ctx.held_out is not None, "the manager measures only where there are samples"
+    return verify.compare(reference, candidate, ctx.held_out, options=ctx.runtime, metric=metric, seed=ctx.seed)
+
+
+def _from_the_start(figures: dict[str, Any], change: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
+    """Before means the input model, and so does the interval; the teacher's own score gets a name of its own."""
     renamed = {f"{key}_before": start[key] for key in ("top1_agreement", "relative_l2", "sqnr_db") if key in start}
     for score in ("accuracy", "metric"):
-        if f"{score}_after" in now and f"{score}_after" in start:
-            renamed[f"{score}_before"] = start[f"{score}_after"]
-            renamed[f"{score}_teacher"] = now[f"{score}_before"]
-    return renamed
+        if f"{score}_before" in figures:
+            renamed[f"{score}_teacher"] = figures[f"{score}_before"]
+            renamed[f"{score}_before"] = change[f"{score}_before"]
+    return renamed | ({"interval": change["interval"]} if "interval" in change else {})

@@ -11,6 +11,8 @@ from onnxcompress.report.records import Finding, PassRecord, Severity
 
 # Paired figures of Report.quality: label, key before, key after.
 _PAIRS = (("accuracy", "accuracy_before", "accuracy_after"), ("your metric", "metric_before", "metric_after"))
+# Distance to a teacher of its own: label, key (its twin ends in _before), how it is written.
+_DISTANCES = (("agreement with teacher", "top1_agreement", "share"), ("relative L2 to teacher", "relative_l2", "short"))
 # Single figures: label, key, how it is written, where the top-1 family is fractions.
 _SINGLES = (
     ("top-1 agreement", "top1_agreement", "share"),
@@ -86,9 +88,13 @@ def quality_rows(quality: Mapping[str, Any]) -> list[Row]:
     rows = [_pair_row(label, quality[a], quality[b], certain) for label, a, b in _PAIRS if _numbers(quality, a, b)]
     if isinstance(quality.get("interval"), (list, tuple)) and rows:
         rows.append(Row("95 % interval of the change", "", "", _interval(quality)))
-    return rows + [
-        Row(label, "", _single(quality[key], kind)) for label, key, kind in _SINGLES if _numbers(quality, key)
+    paired = [one for one in _DISTANCES if _numbers(quality, one[1], f"{one[1]}_before")]
+    told = {key for _, key, _ in paired}
+    rows += [
+        Row(label, _single(quality[f"{key}_before"], kind), _single(quality[key], kind)) for label, key, kind in paired
     ]
+    singles = [one for one in _SINGLES if one[1] not in told and _numbers(quality, one[1])]
+    return rows + [Row(label, "", _single(quality[key], kind)) for label, key, kind in singles]
 
 
 def _certain(quality: Mapping[str, Any]) -> bool:
