@@ -1,4 +1,4 @@
-"""What a model needs before Q/DQ nodes can go in: a new enough operator set, and weights that are constants."""
+"""What a model needs before Q/DQ nodes can go in: a new enough operator set."""
 
 from __future__ import annotations
 
@@ -28,16 +28,3 @@ def prepare_opset(model: ir.Model, least: int) -> Iterator[Finding]:
     raise_opset(model, needed)
     message = f"the operator set was raised from {have} to {needed}, which Q/DQ nodes of this model need"
     yield Finding("QUANT-OPSET", message, numbers={"before": have, "after": needed})
-
-
-def freeze_defaults(model: ir.Model) -> Iterator[Finding]:
-    """Turn inputs that carry a default value (old exporters list every weight as an input) into constants."""
-    graph = model.graph
-    kept = [value for value in graph.inputs if value.name not in graph.initializers]
-    frozen = len(graph.inputs) - len(kept)
-    if not frozen:
-        return
-    graph.inputs.clear()
-    graph.inputs.extend(kept)
-    message = f"{frozen} inputs with a default value became constants: an integer weight cannot be set by a caller"
-    yield Finding("QUANT-DEFAULTS", message, numbers={"inputs": frozen})

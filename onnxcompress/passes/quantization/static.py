@@ -14,7 +14,7 @@ from onnxcompress.graph import in_scope, label, scopes
 from onnxcompress.passes.quantization import kernels, lint
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
-from onnxcompress.passes.quantization.opset import freeze_defaults, prepare_opset
+from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.placement import place
 from onnxcompress.passes.quantization.plan import Plan, Request
 from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
@@ -32,7 +32,6 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     """Edit `model` and yield the findings."""
     assert ctx.data is not None
     wanted = _islands(options.islands)
-    yield from freeze_defaults(model)
     yield from prepare_opset(model, ctx.target.min_opset)
     request = _request(model, ctx)
     plan = place(request)

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxcompress.graph import add_initializer, all_names, attribute, fresh_name, in_scope, label, scopes, tensor_of
 from onnxcompress.passes.quantization.edit import drop_unused
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
-from onnxcompress.passes.quantization.opset import freeze_defaults, prepare_opset
+from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.scales import quantized_weight, weight_scales
 from onnxcompress.report import Finding, Severity
 
@@ -43,7 +43,6 @@ class Weight:
 
 def quantize_weights(model: ir.Model, ctx: Context, options: QuantizeWeights) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
-    yield from freeze_defaults(model)
     yield from prepare_opset(model, ctx.target.min_opset)
     chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
     writer = _Writer(model, options, 63 if ctx.target.reduce_range else 127)
