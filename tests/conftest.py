@@ -1,4 +1,4 @@
-"""What all tests share: the tier of real data, and the count of it at the end of a run."""
+"""What all tests share: which tier a bare run means, and the count of tests on real data at the end of a run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def data_folder() -> Path | None:
     """The folder of real models and data, where this machine has one."""
     named = os.environ.get(VARIABLE)
     return Path(named) if named and Path(named, "models").is_dir() else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Without ``-m``, and unless single tests are named, only the default tier is run (and real data, where it is)."""
+    if not config.option.markexpr and not any("::" in argument for argument in config.args):
+        absent = "" if data_folder() else " and not data"
+        config.option.markexpr = f"not ci and not nightly{absent}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
