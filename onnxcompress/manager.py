@@ -137,13 +137,13 @@ class PassManager:
         report = Report(recipe=[p.spec() for p in self.passes], environment=environment(ctx.runtime))
         report.before = _costs(ctx.original, ctx)
         report.notes += remarks(ctx.data, ctx.held_out, model=ctx.original)
-        report.fingerprints["input"] = model_io.fingerprint(ctx.original)
+        report.fingerprints["input"] = _fingerprint(ctx.original, ctx)
         report.teacher = model_io.fingerprint(ctx.teacher) if has_teacher else ""
         current = ctx.original
         for group in _transactions(self.passes):
             current = self._transaction(group, current, ctx, report)
         report.after = _costs(current, ctx)
-        report.fingerprints["output"] = model_io.fingerprint(current)
+        report.fingerprints["output"] = _fingerprint(current, ctx)
         self._check_changed(report)
         self._measure(current, ctx, report, metric, gate)
         return Result(current, report, self.recipe(ctx.seed))
@@ -163,14 +163,13 @@ class PassManager:
     def _one(self, pass_: Pass, model: ir.Model, ctx: Context) -> PassRecord:
         logger.info("%s ...", pass_.name)
         ctx.progress(pass_.name, 0, 1)
-        start, before = time.perf_counter(), _costs(model, ctx)
-        print_before = model_io.fingerprint(model)
+        start, before, print_before = time.perf_counter(), _costs(model, ctx), _fingerprint(model, ctx)
         try:
             findings = list(pass_.run(model, ctx))
             changed = model_io.fingerprint(model) != print_before
             if changed:
                 ctx.analyses.drop()
-            after = _costs(model, ctx) if changed else before
+            after = _costs(model, ctx)
         except CompressError as error:
             error.add_note(f"raised by the pass {pass_.name}; its edits were rolled back")
             raise
@@ -277,5 +276,12 @@ def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSo
 
 
 def _costs(model: ir.Model, ctx: Context) -> dict[str, int]:
-    table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime)
-    return costs(model, table).summary()
+    """Costs of the current graph; kept until a pass changes it."""
+    return ctx.analyses.get(
+        "costs", lambda: costs(model, infer(model, shapes=ctx.shapes, runtime=ctx.runtime)).summary()
+    )
+
+
+def _fingerprint(model: ir.Model, ctx: Context) -> str:
+    """Fingerprint of the current graph; kept until a pass changes it."""
+    return ctx.analyses.get("fingerprint", lambda: model_io.fingerprint(model))
