@@ -17,8 +17,11 @@ from onnxcompress.cost.rules import RULES, Rule, Sizes
 from onnxcompress.errors import ModelError
 from onnxcompress.graph import attribute, clone, iter_nodes, scopes, tensor_of
 from onnxcompress.model_io import to_bytes
-from onnxcompress.runtime.payload import MAX_PROTO_BYTES, bytes_of, sizes_of, stub_of, weight_bytes
+from onnxcompress.runtime.payload import bytes_of, sizes_of, stub_of, weight_bytes
 from onnxcompress.shapes import ShapeTable, infer
+
+# Up to here a model is serialized to be measured; above, only its graph is, and the weights' sizes are added.
+_SERIALIZED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def parameters(model: ir.Model) -> int:
 def size_bytes(model: ir.Model) -> int:
     """Bytes of the model as a file, with its external data."""
     weights = weight_bytes(model)
-    if weights <= MAX_PROTO_BYTES:
+    if weights <= _SERIALIZED_BYTES:
         return len(to_bytes(model))
     return len(ir.to_proto(_hollow(model)).SerializeToString()) + weights
 
