@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+_FREE_INITIALIZERS = 4
+"""From this IR version on, an initializer need not be a graph input."""
+
+
 def raise_opset(model: ir.Model, version: int) -> None:
     """Convert the default domain of `model` to `version`, in place; nothing where it is that new already.
 
@@ -28,9 +32,12 @@ def raise_opset(model: ir.Model, version: int) -> None:
         return
     proto = to_proto(model)
     others = [entry for entry in proto.opset_import if entry.domain not in ("", "ai.onnx")]
+    proto.ir_version = max(
+        proto.ir_version, _FREE_INITIALIZERS
+    )  # the converter takes IR 3's inputs off, then misses them
     try:
         converted = version_converter.convert_version(proto, version)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
         raise ModelError(
             f"cannot raise the model from operator set {have} to {version}",
             why=str(error).strip().splitlines()[-1][:300],

@@ -109,6 +109,21 @@ def test_ort_a_dead_channel_with_a_large_bias_raises_its_weight_scale() -> None:
     np.testing.assert_allclose(constants["b1_quantized"] * constants["b1_scale"].astype(float), bias, atol=1e-4)
 
 
+def test_one_scale_for_a_whole_weight_gives_one_to_its_bias() -> None:
+    model, data = model_of(RESNET, SIZES), samples(3, 12, 12)
+    quantized, _ = quantize(model, data, per_channel=False)
+    constants = {k: v.const_value.numpy() for k, v in quantized.graph.initializers.items()}
+    assert constants["b1_quantized"].shape == (16,) and constants["b1_scale"].shape == ()
+    np.testing.assert_array_equal(constants["b1_scale"], constants["x_scale"] * constants["w1_scale"])
+    assert sqnr(model, quantized, data) > 20
+
+
+def test_a_product_of_two_constants_is_left_to_normalize() -> None:
+    text = "g (float[N,8] x) => (float[N,8] y) { s = MatMul(w, w) h = MatMul(x, s) y = MatMul(h, w) }"
+    quantized, findings = quantize(model_of(text, {"w": (8, 8)}), samples(8))
+    assert "QUANT-CONSTANT" in codes(findings) and pairs(quantized) == {"x", "s", "h"}
+
+
 def test_movement_shares_the_scale_of_what_it_moves() -> None:
     quantized, _ = quantize(model_of(RESNET, SIZES), samples(3, 12, 12))
     scale_of = {n.inputs[0].name: n.inputs[1].name for n in quantized.graph if n.op_type == "QuantizeLinear"}
@@ -168,6 +183,14 @@ def test_old_operator_sets_are_raised_with_names_kept() -> None:
     quantized, findings = quantize(model, data)
     assert quantized.graph.opset_imports[""] == 13 and "QUANT-OPSET" in codes(findings)
     assert [v.name for v in quantized.graph.inputs] == ["x"] and sqnr(model, quantized, data) > 30
+
+
+def test_old_models_that_must_list_their_weights_are_raised_too() -> None:
+    text = "g (float[N,3,8,8] x, float[8,3,3,3] w) => (float[N,8,8,8] y) { c = Conv<pads=[1,1,1,1]>(x, w) y = Relu(c) }"
+    model = model_of(text, {"w": (8, 3, 3, 3)}, opset=9)
+    model.ir_version = 3
+    quantized, findings = quantize(model, samples(3, 8, 8))
+    assert [v.name for v in quantized.graph.inputs] == ["x", "w"] and "QUANT-DYNAMIC-WEIGHT" in codes(findings)
 
 
 def test_float16_models_keep_their_type() -> None:

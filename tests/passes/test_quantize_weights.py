@@ -87,3 +87,15 @@ def test_small_weights_excluded_ones_and_bodies_stay_with_a_reason() -> None:
     model, _ = model_of("conv")
     findings = list(QuantizeWeights().run(model, context(model, scope=Scope(exclude=("op:Conv",)))))
     assert [f.code for f in findings] == ["QUANT-EXCLUDED", "QUANT-WEIGHTS"] and "w" in model.graph.initializers
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_not_finite_stays_float(number: float) -> None:
+    model, feeds = model_of("conv")
+    weight = model.graph.initializers["w"].const_value.numpy().copy()
+    weight[3, 2, 1, 1] = number
+    model.graph.initializers["w"].const_value = ir.tensor(weight, name="w")
+    wanted = Session(model, OPTIONS).run(feeds)["y"]
+    findings = list(QuantizeWeights().run(model, context(model)))
+    assert "QUANT-NOT-FINITE" in {f.code for f in findings}
+    np.testing.assert_array_equal(Session(model, OPTIONS).run(feeds)["y"], wanted)

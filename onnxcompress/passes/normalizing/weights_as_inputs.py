@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+_FREE_INITIALIZERS = 4
+"""From this IR version on, an initializer need not be a graph input."""
+
 
 def freeze_weights(model: ir.Model, when: str) -> int:
     """Take initializers off the graph inputs; returns how many.
@@ -24,4 +27,5 @@ def freeze_weights(model: ir.Model, when: str) -> int:
     kept = [value for value in model.graph.inputs if value.name not in listed]
     model.graph.inputs.clear()
     model.graph.inputs.extend(kept)
+    model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
     return len(listed)

@@ -19,7 +19,7 @@ def least_weight_scale(bias: np.ndarray, input_scale: np.ndarray) -> np.ndarray:
 
 def bias_scale(input_scale: np.ndarray, weight_scale: np.ndarray) -> np.ndarray:
     """The float32 product, as the kernel computes it."""
-    return (input_scale.astype(np.float32) * weight_scale.astype(np.float32)).astype(np.float32)
+    return np.asarray(input_scale.astype(np.float32) * weight_scale.astype(np.float32), np.float32)
 
 
 def quantized_bias(bias: np.ndarray, scale: np.ndarray) -> np.ndarray:

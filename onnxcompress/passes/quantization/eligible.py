@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcompress.graph import attribute, label
+from onnxcompress.graph import attribute, label, tensor_of
 from onnxcompress.passes.quantization.linear import FLOATS, Linear, is_linear, linear_of
 from onnxcompress.passes.quantization.plan import Plan, Request, nodes
 
@@ -34,7 +34,7 @@ def _reason(linear: Linear, request: Request) -> Reason | None:
         return "QUANT-EXCLUDED", "left float because --exclude or --only says so"
     if node.op_type not in request.target.op_types:
         return "QUANT-NO-KERNEL", f"{request.target.name} has no integer kernel for {node.op_type}"
-    if not linear.data:
+    if linear.weight is not None and all(tensor_of(value) is not None for value in linear.inputs):
         return "QUANT-CONSTANT", "both factors are constant; run normalize first"
     if _is_quantized(linear):
         return "QUANT-ALREADY", "its inputs come from Q/DQ nodes already; they are left as they are"

@@ -98,6 +98,8 @@ def _reason(weight: Weight, chosen: set[str]) -> tuple[str, str] | None:
         return "QUANT-SMALL", "table left float: its rows are single numbers"
     if _saved(weight, tensor) <= 0:
         return "QUANT-SMALL", "weight left float: scales and nodes would take more than int8 saves"
+    if not np.isfinite(tensor.numpy()).all():
+        return "QUANT-NOT-FINITE", "weight left float: it holds NaN or infinity, which no integer stands for"
     return None
 
 

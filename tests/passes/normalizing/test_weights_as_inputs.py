@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from onnxcompress import verify
 from onnxcompress.passes.normalize import Normalize
 from onnxcompress.passes.normalizing.weights_as_inputs import freeze_weights
 from onnxcompress.testing import context, model_of
@@ -31,3 +32,13 @@ def test_the_pass_says_so() -> None:
     model = model_of(ALL)
     codes = [f.code for f in Normalize().run(model, context(model))]
     assert codes == ["NORMALIZE-FROZEN-INPUTS"]
+
+
+def test_the_ir_version_rises_to_one_that_allows_it() -> None:
+    model = model_of(ALL)
+    model.ir_version = 3
+    list(Normalize(freeze_inputs="never").run(model, context(model)))
+    assert model.ir_version == 3
+    list(Normalize().run(model, context(model)))
+    assert model.ir_version == 4
+    verify.check_structure(model)
