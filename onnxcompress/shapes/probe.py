@@ -7,6 +7,7 @@ which ONNX Runtime runs the model. Integers stay within the tables that they ind
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -19,6 +20,9 @@ from onnxcompress.shapes.bounds import IntegerUse, integer_use
 
 SIZES = (32, 64, 16, 128, 512, 256, 8, 4, 2, 1, 640, 1024, 2048)
 """Sizes tried for free axes that are not a batch: multiples of 32 first, for networks that halve five times."""
+
+_LARGEST = 1 << 26
+"""Most elements of an input that a guessed size may give: where every axis is free, 2048 on each would fill memory."""
 
 _REFUSED = {
     ir.DataType.STRING: "strings",
@@ -147,6 +151,8 @@ def _trials(
         for size in SIZES:
             bound = {**dict.fromkeys(batches, samples), **given}
             dims = {v.name or "": _concrete(v, bound, size, shapes) for v in inputs}
+            if size > min(SIZES) and any(math.prod(d) > _LARGEST for n, d in dims.items() if n not in shapes):
+                continue
             for fill in range(3 if uses else 1):
                 for positive in (False, True):
                     draw = np.random.Generator(np.random.PCG64(seed))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from builders.runtime_models import detector, linear, normal, parsed
@@ -155,3 +157,20 @@ def test_a_decoder_step_with_its_cache():
 def test_settings_that_must_be_positive():
     text = "g (float[1,1,4,4] x, float[4] scales) => (float[1,1,H,W] y) { y = Resize(x, , scales) }"
     assert (probe_feeds(parsed(text))["scales"] > 0).all()
+
+
+def test_sizes_that_would_fill_memory_are_not_tried():
+    text = "g (float[N,C,H,W] x, float[3,C,1,1] w) => (float[N,K,P,Q] y) { y = Conv(x, w) }"
+    tracemalloc.start()
+    feeds = probe_feeds(parsed(text, w=normal(3, 4, 1, 1)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert feeds["x"].shape == (2, 4, 4, 4)
+    assert peak < 1 << 30
+    with pytest.raises(ModelError, match="no input that the model accepts"):
+        probe_feeds(parsed(text, w=normal(3, 5, 1, 1)))
+
+
+def test_a_large_input_of_fixed_size_is_probed_all_the_same():
+    model = parsed("g (float[8192,8193] x) => (float[8192,8193] y) { y = Neg(x) }")
+    assert probe_feeds(model)["x"].shape == (8192, 8193)
