@@ -97,3 +97,11 @@ def test_bad_options_are_refused(options, code):
     with pytest.raises(UsageError) as caught:
         sparsified(conv_bn_residual(), **options)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("method", ["threshold", "global", "histogram"])
+def test_weights_without_elements_are_passed_over(method):
+    model = net(
+        "g (float[N,8] x) => (float[N,4] y) { a = MatMul(x, w0) y = MatMul(a, w1) }", {"w0": (8, 0), "w1": (0, 4)}
+    )
+    assert [f.code for f in sparsified(model, method=method)] == ["PRUNE-NOTHING"]

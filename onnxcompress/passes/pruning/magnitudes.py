@@ -44,11 +44,11 @@ def cumulative(histogram: np.ndarray, sparsity: float) -> float:
 
 def valley(histogram: np.ndarray, sparsity: float) -> float:
     """The threshold at the first valley, or the cumulative one where there is none at a mass of at most `sparsity`."""
-    used = np.flatnonzero(histogram)
+    low = edges()
+    used = np.flatnonzero((histogram > 0) & np.isfinite(low))
     limit = cumulative(histogram, sparsity)
     if len(used) < 2:
         return limit
-    low = edges()
     counts, bounds = np.histogram(low[used], bins=BINS, range=(0.0, float(low[used[-1]])), weights=histogram[used])
     smooth = np.convolve(counts, np.ones(5) / 5, mode="same")
     rising = np.flatnonzero(np.diff(smooth) < 0)

@@ -103,5 +103,5 @@ def _weights(model: ir.Model, scope: set[str]) -> Iterator[tuple[ir.Node, ir.Val
             if value is None or tensor is None or value in seen or label(node) not in scope:
                 continue
             seen.add(value)
-            if tensor.dtype.is_floating_point() and len(tensor.shape) > 1:
+            if tensor.dtype.is_floating_point() and len(tensor.shape) > 1 and tensor.size:
                 yield node, value

@@ -39,3 +39,9 @@ def test_the_sparsity_is_a_ceiling_for_the_valley():
     heaps = np.concatenate([RNG.normal(0, 0.02, 6_000), RNG.normal(1, 0.1, 4_000)])
     limit = valley(magnitudes(heaps), 0.3)
     assert (np.abs(heaps) < limit).mean() == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_moves_no_valley(number):
+    heaps = np.concatenate([RNG.normal(0, 0.02, 6_000), RNG.normal(1, 0.1, 4_000)])
+    assert valley(magnitudes(np.append(heaps, number)), 0.8) == pytest.approx(valley(magnitudes(heaps), 0.8))
