@@ -143,7 +143,7 @@ def test_bytes_are_those_of_the_file_external_data_included(tmp_path):
 def test_too_large_for_a_protobuf_is_still_counted(monkeypatch):
     model = linear(64, 64)
     exact = size_bytes(model)
-    monkeypatch.setattr("onnxcompress.cost.count.MAX_PROTO_BYTES", 100)
+    monkeypatch.setattr("onnxcompress.cost.count._SERIALIZED_BYTES", 100)
     assert size_bytes(model) == pytest.approx(exact, rel=0.02)
 
 
