@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from catalog import Entry, Samples, catalog
 
 import onnxcompress as oc
 from onnxcompress import api, model_io
+from onnxcompress.cost import costs
 from onnxcompress.data import ArraySource
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError
@@ -36,34 +37,40 @@ OPTIONS = RuntimeOptions(threads=1)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="page to write; rows already in its .json are kept or replaced")
     parser.add_argument("--steps", default="prune,quantize,distill,auto")
     given = parser.parse_args()
     folder = os.environ.get("ONNXCOMPRESS_TEST_DATA")
     if not folder:
         sys.exit("ONNXCOMPRESS_TEST_DATA names no folder of models")
-    rows: list[Row] = []
+    store = given.out.with_suffix(".json") if given.out else None
+    rows: dict[str, Row] = json.loads(store.read_text(encoding="utf-8")) if store and store.exists() else {}
     for name, entry in catalog(Path(folder)).items():
-        if not given.names or name in given.names:
-            rows.extend(_model(entry, given.steps.split(",")))
-    print(_table(rows))
+        if given.names and name not in given.names:
+            continue
+        for row in _model(entry, given.steps.split(",")):
+            rows[f"{row['model']}/{row['step']}"] = row
+            if store is not None:
+                store.parent.mkdir(parents=True, exist_ok=True)
+                store.write_text(json.dumps(rows, indent=1, sort_keys=True), encoding="utf-8")
+    ordered = [rows[key] for key in sorted(rows, key=str.lower)]
+    print(_table(ordered))
     if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(_page(rows), encoding="utf-8")
-        given.out.with_suffix(".json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        given.out.write_text(_page(ordered), encoding="utf-8")
 
 
-def _model(entry: Entry, steps: list[str]) -> list[Row]:
+def _model(entry: Entry, steps: list[str]) -> Iterator[Row]:
     samples = entry.samples()
     runs: dict[str, Callable[[], oc.Result]] = {
         "prune": lambda: oc.prune(str(entry.path), ratio=0.5, **_common(entry, samples)),
         "quantize": lambda: oc.quantize(str(entry.path), **_common(entry, samples)),
         "quantize-trt": lambda: oc.quantize(str(entry.path), target="tensorrt", **_common(entry, samples)),
         "distill": lambda: _distill(entry, samples),
-        "auto": lambda: api.auto(str(entry.path), **_common(entry, samples)),
+        "auto": lambda: _auto(entry, samples),
     }
     chosen = [k for k in runs if k.split("-")[0] in steps]
-    return [_row(entry, step, runs[step], samples) for step in chosen]
+    for step in chosen:
+        yield _row(entry, step, runs[step], samples)
 
 
 def _common(entry: Entry, samples: Samples) -> dict[str, Any]:
@@ -80,9 +87,20 @@ def _distill(entry: Entry, samples: Samples) -> oc.Result:
     """Distil a student that lost 30 % of its channels and was not repaired."""
     passes = [oc.Normalize(), oc.PruneChannels(ratio=0.3)]
     student = oc.PassManager(passes, allow_unchanged=True).run(str(entry.path), runtime=OPTIONS).model
+    return oc.distill(student, teacher=str(entry.path), steps=_training_steps(entry), **_common(entry, samples))
+
+
+def _auto(entry: Entry, samples: Samples) -> oc.Result:
+    """`run auto`, with fewer training steps on the larger models."""
+    options = {"distill.steps": _training_steps(entry)}
+    recipe = api.recipe_for("auto", options, has_data=True)
     common = _common(entry, samples)
-    common["metric"] = None
-    return oc.distill(student, teacher=str(entry.path), **common)
+    return api.run_recipe(recipe, str(entry.path), data=common.pop("data"), **common)
+
+
+def _training_steps(entry: Entry) -> int:
+    """300, the default; 50 where a step costs seconds on one core."""
+    return 300 if costs(model_io.load(str(entry.path))).macs < 25e6 else 50
 
 
 def _row(entry: Entry, step: str, run: Callable[[], oc.Result], samples: Samples) -> Row:
@@ -151,13 +169,18 @@ def _table(rows: list[Row]) -> str:
 
 
 def _scores(quality: Row) -> tuple[str, str]:
-    """Accuracy where there are labels, else the outputs' SQNR."""
-    if quality.get("score_before") is not None:
-        return f"{100 * quality['score_before']:.2f} %", f"{100 * quality['score_after']:.2f} %"
-    agreement = quality.get("top1_agreement")
-    sqnr = quality.get("sqnr_db")
-    text = f"SQNR {sqnr:.1f} dB" if sqnr is not None and np.isfinite(sqnr) else "equal"
-    return "", text + (f", agreement {100 * agreement:.1f} %" if agreement is not None else "")
+    """Score before and after where there are labels; else how far the outputs are."""
+    for score in ("metric", "accuracy"):
+        if f"{score}_after" in quality:
+            return f"{100 * quality[f'{score}_before']:.2f} %", f"{100 * quality[f'{score}_after']:.2f} %"
+    return _distance(quality, "_before"), _distance(quality, "")
+
+
+def _distance(quality: Row, when: str) -> str:
+    sqnr, agreement = quality.get(f"sqnr_db{when}"), quality.get(f"top1_agreement{when}")
+    told = [f"{sqnr:.1f} dB"] if sqnr is not None else []
+    told += [f"agreement {100 * agreement:.1f} %"] if agreement is not None else []
+    return ", ".join(told) or ("equal" if not when and quality.get("max_abs") == 0 else "")
 
 
 def _page(rows: list[Row]) -> str:

@@ -3,7 +3,7 @@
     make demo        (or: python samples/demo.py)
 
 Every figure of the table at the end is measured in this run: accuracy on 1,000 pictures that nothing was fitted to,
-latency of ONNX Runtime with the float model and the result side by side.
+latency of ONNX Runtime with the float model and the result side by side. `--readme README.md` writes the table there.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 from rich.console import Console
 from rich.table import Table
 
 from onnxcompress import model_io, verify
 from onnxcompress.cost import costs
-from onnxcompress.data import open_data
-from onnxcompress.runtime import batch_for, latency
+from onnxcompress.data import DataSource, open_data
+from onnxcompress.runtime import LatencyResult, batch_for, latency
 from onnxcompress.runtime_options import RuntimeOptions
 
 HERE = Path(__file__).parent
@@ -45,7 +46,10 @@ def main() -> None:
     console.print("\n[bold]2. The same as one recipe[/bold], with a gate: no file if accuracy drops a point")
     files["recipe"] = command("run", HERE / "demo.toml", "recipe.onnx", str(MODEL), "--max-drop", "1pt")
     console.print()
-    show(files)
+    measured = measure(files)
+    show(*measured)
+    if sys.argv[1:2] == ["--readme"]:
+        write_readme(Path(sys.argv[2]), *measured)
     console.print(f"\n{time.perf_counter() - start:.0f} s in all; the models are in {OUT}/")
 
 
@@ -60,39 +64,58 @@ def command(name: str, model: Path, output: str, *options: str) -> Path:
     return Path(done.stdout.strip())
 
 
-def show(files: dict[str, Path]) -> None:
-    """One row a model: costs, accuracy, latency at batch 1 and at a batch whose float pass takes 10 ms or more."""
+def measure(files: dict[str, Path]) -> tuple[list[str], list[list[str]], list[str]]:
+    """Headings, one row a model, and what the A/A runs say: costs, accuracy, latency at batch 1 and at a larger one."""
     models = {name: model_io.load(path) for name, path in files.items()}
-    settings = {**{k: float(v) for k, v in PICTURES.items() if k != "scale"}, "scale": PICTURES["scale"]}
-    test = open_data(str(DATA), models["float"], mapping={"image": "x_test"}, **settings)
+    mean, std = float(PICTURES["mean"]), float(PICTURES["std"])
+    test = open_data(
+        str(DATA), models["float"], mapping={"image": "x_test"}, mean=mean, std=std, scale=PICTURES["scale"]
+    )
     one = test.read(np.arange(1))
     many = batch_for(models["float"], one, min_ms=10, options=ONE_THREAD)
-    single, batched = (latency(models, feeds, options=ONE_THREAD) for feeds in (one, many))
-    table = Table(title=f"ONNX Runtime, 1 thread, {len(test)} test pictures", width=80)
-    for heading in ("model", "params", "MACs", "kB", "smaller", "accuracy", "batch 1", f"batch {batched.batch}"):
+    timed = [latency(models, feeds, options=ONE_THREAD) for feeds in (one, many)]
+    headings = ["model", "params", "MACs", "kB", "smaller", "accuracy", *(f"batch {t.batch}" for t in timed)]
+    rows = [_row(name, model, models["float"], files, test, timed) for name, model in models.items()]
+    return headings, rows, [_verdict(t) for t in timed]
+
+
+def _row(
+    name: str, model: ir.Model, original: ir.Model, files: dict[str, Path], test: DataSource, timed: list[LatencyResult]
+) -> list[str]:
+    cost, size = costs(model), files[name].stat().st_size
+    accuracy = verify.compare(original, model, test, options=ONE_THREAD).accuracy_candidate or 0.0
+    figures = [f"{cost.params / 1e3:.0f} k", f"{cost.macs / 1e6:.1f} M", f"{size / 1e3:.0f}"]
+    figures += [f"{MODEL.stat().st_size / size:.1f} x", f"{100 * accuracy:.1f} %"]
+    return [name, *figures, *(f"{t.ms[name]:.2f} ms" for t in timed)]
+
+
+def _verdict(timed: LatencyResult) -> str:
+    side = "beyond" if timed.beyond_noise("recipe") else "within"
+    return (
+        f"batch {timed.batch}: the recipe's file is {timed.ratio['recipe']:.2f} x as fast as the float model, "
+        f"{side} the A/A spread ({100 * timed.spread:.1f} %)"
+    )
+
+
+def show(headings: list[str], rows: list[list[str]], verdicts: list[str]) -> None:
+    """The table, at most 80 columns."""
+    table = Table(title="ONNX Runtime, 1 thread, 1,000 test pictures", width=80)
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    size = MODEL.stat().st_size
-    for name, model in models.items():
-        cost, bytes_ = costs(model), files[name].stat().st_size
-        compared = verify.compare(models["float"], model, test, options=ONE_THREAD)
-        table.add_row(
-            name,
-            f"{cost.params / 1e3:.0f} k",
-            f"{cost.macs / 1e6:.1f} M",
-            f"{bytes_ / 1e3:.0f}",
-            f"{size / bytes_:.1f} x",
-            f"{100 * (compared.accuracy_candidate or 0):.1f} %",
-            f"{single.ms[name]:.2f} ms",
-            f"{batched.ms[name]:.2f} ms",
-        )
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
-    for label, timed in ((1, single), (batched.batch, batched)):
-        verdict = "beyond" if timed.beyond_noise("recipe") else "within"
-        console.print(
-            f"batch {label}: recipe {timed.ratio['recipe']:.2f} x as fast as float, {verdict} the A/A spread "
-            f"({100 * timed.spread:.1f} %)",
-            highlight=False,
-        )
+    for verdict in verdicts:
+        console.print(verdict, highlight=False)
+
+
+def write_readme(path: Path, headings: list[str], rows: list[list[str]], verdicts: list[str]) -> None:
+    """Replace what stands between README's two marks."""
+    lines = [f"| {' | '.join(row)} |" for row in [headings, ["---"] * len(headings), *rows]]
+    text = "\n".join([*lines, "", *(f"{verdict}." for verdict in verdicts)])
+    begin, end = "<!-- demo table: begin -->", "<!-- demo table: end -->"
+    before, rest = path.read_text(encoding="utf-8").split(begin)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
