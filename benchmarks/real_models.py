@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from catalog import Entry, Samples, catalog
 
 import onnxcompress as oc
