@@ -8,7 +8,8 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxcompress.api import distill, prune, quantize
+    from onnxcompress.api import auto, distill, prune, quantize
+    from onnxcompress.comparing import compare
     from onnxcompress.data import DataSource, open_data
     from onnxcompress.errors import CompressError
     from onnxcompress.manager import PassManager
@@ -45,6 +46,8 @@ _HOMES = {
     "Reconstruct": "passes.reconstruct",
     "Report": "report",
     "Result": "result",
+    "auto": "api",
+    "compare": "comparing",
     "distill": "api",
     "load": "model_io",
     "open_data": "data",
@@ -72,6 +75,8 @@ __all__ = [
     "Report",
     "Result",
     "__version__",
+    "auto",
+    "compare",
     "distill",
     "load",
     "open_data",

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from onnxcompress import graph, model_io
+from onnxcompress import graph, model_io, registry
 from onnxcompress.data import ArraySource
 from onnxcompress.errors import CompressError, GateError, InternalError, ModelError, UsageError
 from onnxcompress.manager import PassManager, check_order
@@ -172,6 +172,15 @@ def test_order_rules_are_checked_before_anything_runs() -> None:
     with pytest.raises(UsageError, match="early cannot run after scale"):
         PassManager([Scale(factor=2.0), Early()])
     check_order([Early(), Scale()])
+
+
+@pytest.mark.parametrize("quantizer", ["insert-qdq", "quantize-weights"])
+@pytest.mark.parametrize("late", ["fold-batchnorm", "reconstruct", "prune-weights"])
+def test_what_edits_float_weights_comes_before_quantization(quantizer: str, late: str) -> None:
+    passes = [registry.make_pass(name, {}) for name in (quantizer, late)]
+    with pytest.raises(UsageError, match=f"{late} cannot run after {quantizer}"):
+        check_order(passes)
+    check_order(passes[::-1])
 
 
 def test_a_run_that_changes_nothing_is_refused() -> None:

@@ -43,6 +43,7 @@ class FoldBatchNorm(Pass):
 
     name: ClassVar[str] = "fold-batchnorm"
     effect: ClassVar[Effect] = Effect.EXACT
+    not_after: ClassVar[tuple[str, ...]] = ("insert-qdq", "quantize-weights")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Fold each BatchNormalization or say, with a reason code, why it stays."""

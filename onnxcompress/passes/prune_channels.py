@@ -23,7 +23,6 @@ class PruneChannels(Pass):
 
     name: ClassVar[str] = "prune-channels"
     effect: ClassVar[Effect] = Effect.LOSSY
-    not_after: ClassVar[tuple[str, ...]] = ()
 
     ratio: float | None = option(None, "Fraction of the channels to remove, 0 to 1.")
     target_macs: str = option("", "Multiply-accumulates to reach: 0.5x of the original, or a figure such as 2M.")

@@ -23,6 +23,7 @@ class PruneWeights(Pass):
 
     name: ClassVar[str] = "prune-weights"
     effect: ClassVar[Effect] = Effect.LOSSY
+    not_after: ClassVar[tuple[str, ...]] = ("insert-qdq", "quantize-weights")
 
     method: str = option(
         "threshold",
