@@ -5,7 +5,15 @@ from __future__ import annotations
 from importlib import resources
 
 from onnxcompress.report.records import Report
-from onnxcompress.report.summary import Row, cost_rows, group_findings, latency_rows, pass_line, quality_rows
+from onnxcompress.report.summary import (
+    Row,
+    cost_rows,
+    group_findings,
+    latency_rows,
+    long_enough,
+    pass_line,
+    quality_rows,
+)
 from onnxcompress.report.units import LABELS, cost, times
 
 
@@ -37,7 +45,7 @@ def headline(report: Report) -> list[tuple[str, str]]:
         (times(report.before.get("macs", 0), report.after.get("macs", 0)), "fewer multiply-adds"),
     ]
     rows = latency_rows(report.latency)
-    if rows and rows[-1].better is not None and rows[-1].fraction:
+    if rows and rows[-1].better is not None and rows[-1].fraction and long_enough(report.latency):
         found.append((f"{1 / rows[-1].fraction:.2f}x", "as fast"))
     quality = quality_rows(report.quality)[:1]
     found += [(row.after, f"{row.label} ({row.change})" if row.change else row.label) for row in quality]

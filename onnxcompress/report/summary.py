@@ -9,6 +9,8 @@ from typing import Any
 from onnxcompress.report import units
 from onnxcompress.report.records import Finding, PassRecord, Severity
 
+# A run of the input model below this is too short to claim a speed-up by.
+_CLAIM_MS = 10.0
 # Paired figures of Report.quality: label, key before, key after.
 _PAIRS = (("accuracy", "accuracy_before", "accuracy_after"), ("your metric", "metric_before", "metric_after"))
 # Distance to a teacher of its own: label, key (its twin ends in _before), how it is written.
@@ -135,14 +137,21 @@ def latency_rows(latency: Mapping[str, Any]) -> list[Row]:
     return [_latency_row(run) for run in runs]
 
 
+def long_enough(latency: Mapping[str, Any]) -> bool:
+    """Whether the last run took the input model the 10 ms that a claim of speed needs."""
+    runs = [run for run in latency.get("runs", ()) if "before" in run.get("models", ())]
+    return bool(runs) and runs[-1]["models"]["before"]["ms"] >= _CLAIM_MS
+
+
 def _latency_row(run: Mapping[str, Any]) -> Row:
     before, after = run["models"]["before"], run["models"]["after"]
     faster, certain = after["ratio"], after["beyond_noise"]
+    told = f"{faster:.2f}x faster" if certain and faster > 1 else f"{faster:.2f}x{'' if certain else ' (noise)'}"
     return Row(
         f"run of batch {run['batch']}",
         f"{before['ms']:.3g} ms",
         f"{after['ms']:.3g} ms",
-        f"{faster:.2f}x faster" if certain and faster > 1 else f"{faster:.2f}x{'' if certain else ' (noise)'}",
+        told + (", short run" if before["ms"] < _CLAIM_MS else ""),
         faster > 1 if certain else None,
         1 / faster,
     )

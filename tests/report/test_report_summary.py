@@ -53,3 +53,10 @@ def test_findings_are_grouped_by_code_with_warnings_first() -> None:
     many = [Finding("A", "a", f"n{i}") for i in range(3)]
     groups = group_findings([*many, Finding("B", "b", "m", Severity.WARNING)])
     assert [(g.code, g.count, g.nodes) for g in groups] == [("B", 1, ("m",)), ("A", 3, ("n0", "n1", "n2"))]
+
+
+def test_a_run_under_ten_milliseconds_claims_no_speed() -> None:
+    short, long = ({"runs": [timed_run(8, ms, ms / 2)]} for ms in (9.0, 11.0))
+    assert [long_enough(latency) for latency in (short, long, {})] == [False, True, False]
+    assert latency_rows(short)[0].change == "2.00x faster, short run"
+    assert latency_rows(long)[0].change == "2.00x faster"
