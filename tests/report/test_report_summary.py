@@ -4,7 +4,7 @@ from builders.reports import costs, full_report, timed_run
 
 from onnxcompress.report import Finding, PassRecord
 from onnxcompress.report.records import Severity
-from onnxcompress.report.summary import cost_rows, group_findings, latency_rows, pass_line, quality_rows
+from onnxcompress.report.summary import cost_rows, group_findings, latency_rows, long_enough, pass_line, quality_rows
 
 
 def test_cost_rows_tell_better_from_worse() -> None:
