@@ -304,3 +304,30 @@ def test_options_are_plain_values():
         "layer": ["a=0.1"],
     }
     assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(PruneChannels))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "code"),
+    [(", float[12,16] w1", "", "PRUNE-FROZEN-INPUT"), ("", ", float[12,16] w1", "PRUNE-FROZEN-OUTPUT")],
+)
+def test_a_weight_that_belongs_to_the_interface_keeps_its_sizes(inputs, outputs, code):
+    text = f"""g (float[N,8] x{inputs}) => (float[N,4] y{outputs}) {{
+        a = MatMul(x, w0) r = Relu(a) b = Gemm<transB=1>(r, w1) s = Relu(b) c = MatMul(s, w2) t = Relu(c)
+        y = MatMul(t, w3) }}"""
+    model = net(text, {"w0": (8, 16), "w1": (12, 16), "w2": (12, 20), "w3": (20, 4)})
+    findings = pruned(model, ratio=0.5)
+    assert {name: shape_of(model, name) for name in ("w0", "w2", "w3")} == {
+        "w0": [8, 16],
+        "w2": [12, 10],
+        "w3": [10, 4],
+    }
+    assert list(model.graph.initializers["w1"].const_value.shape) == [12, 16]
+    assert code in {f.code for f in findings}
+
+
+def test_running_statistics_that_are_outputs_keep_their_channels():
+    text = """g (float[N,4,6,6] x) => (float[N,3,4,4] y, float[6] m1) {
+        c = Conv(x, w0) b, m1, v1 = BatchNormalization<training_mode=1>(c, s, o, m, var) y = Conv(b, w1) }"""
+    vectors = dict.fromkeys(("s", "o", "m", "var"), (6,))
+    model = net(text, {"w0": (6, 4, 3, 3), **vectors, "w1": (3, 6, 1, 1)})
+    assert "PRUNE-NOTHING" in {f.code for f in pruned(model, ratio=0.5)}

@@ -13,7 +13,7 @@ def batch_norm(found: Trace, node: ir.Node) -> None:
     labels = found.of(node, 0)
     if len(labels) > 1 and found.shape_of(node, 0)[1] > 1:
         found.unify(node, labels[1], *(found.of(node, i)[0] for i in range(1, 5)))
-    if len(node.outputs) > 1 and any(value.uses() for value in node.outputs[1:]):
+    if len(node.outputs) > 1 and any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
         found.freeze([labels[1]], node, "PRUNE-FROZEN-OP", "batch statistics are read")
     found.put(node, 0, list(labels))
 

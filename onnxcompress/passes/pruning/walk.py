@@ -29,7 +29,20 @@ def trace(model: ir.Model, table: ShapeTable, rules: Mapping[str, Rule], scope: 
         if value in found.labels:
             maker = value.producer()
             found.freeze(found.labels[value], maker, "PRUNE-FROZEN-OUTPUT", "the axis is one of a graph output")
+    _freeze_open_weights(found)
     return found
+
+
+def _freeze_open_weights(found: Trace) -> None:
+    """Weights that are graph inputs or outputs too: their sizes are part of the interface."""
+    for use in found.uses:
+        inputs = use.grouped[0] if use.grouped else None
+        if use.value.is_graph_input():
+            why = f"the weight {use.value.name} is a graph input too, which callers may override"
+            found.freeze([*use.labels, inputs], None, "PRUNE-FROZEN-INPUT", why)
+        elif use.value.is_graph_output():
+            why = f"the weight {use.value.name} is a graph output too"
+            found.freeze([*use.labels, inputs], None, "PRUNE-FROZEN-OUTPUT", why)
 
 
 def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
