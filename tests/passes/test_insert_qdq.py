@@ -8,6 +8,8 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
+from onnxcompress import verify
+from onnxcompress.data import ArraySource
 from onnxcompress.errors import DataError, UsageError
 from onnxcompress.graph import clone, iter_nodes
 from onnxcompress.passes.base import Scope
@@ -300,3 +302,52 @@ def test_other_nodes_are_untouched() -> None:
     quantized, _ = quantize(model, samples(3, 12, 12))
     kinds = [n.op_type for n in iter_nodes(quantized) if "Linear" not in n.op_type]
     assert kinds == [n.op_type for n in iter_nodes(model)]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_stays_float(number: float) -> None:
+    model = model_of(
+        "g (float[N,8] x) => (float[N,8] y) { h = MatMul(x, v) y = MatMul(x, w) }", {"v": (8, 8), "w": (8, 8)}
+    )
+    weight = model.graph.initializers["v"].const_value.numpy().copy()
+    weight[3, 4] = number
+    model.graph.initializers["v"].const_value = ir.tensor(weight, name="v")
+    quantized, findings = quantize(model, samples(8))
+    assert {"QUANT-NOT-FINITE", "QUANT-DONE"} <= codes(findings)
+    assert not np.isfinite(quantized.graph.initializers["v"].const_value.numpy()).all()
+
+
+def test_a_weight_without_elements_stays() -> None:
+    text = "g (float[N,8] x) => (float[N,4] y) { h = MatMul(x, v) y = MatMul(h, w) }"
+    _, findings = quantize(model_of(text, {"v": (8, 0), "w": (0, 4)}), samples(8))
+    assert codes(findings) == {"QUANT-SMALL", "QUANT-NOTHING"}
+
+
+def test_a_factor_that_callers_may_override_is_left_float() -> None:
+    text = "g (float[N,8] x, float[8,8] w) => (float[N,8] y) { h = MatMul(x, v) y = MatMul(h, w) }"
+    quantized, findings = quantize(model_of(text, {"v": (8, 8), "w": (8, 8)}), samples(8))
+    assert "QUANT-DYNAMIC-WEIGHT" in codes(findings) and pairs(quantized) == {"x"}
+
+
+def test_outputs_that_hold_no_numbers_do_not_hinder_the_search_for_islands() -> None:
+    text = """g (float[N,8] x, string[N] s) => (float[N,8] y, string[N] t, seq(float[N,1]) q) {
+      h = MatMul(x, v) r = Relu(h) y = MatMul(r, w) t = Identity(s) q = SplitToSequence<axis=1, keepdims=1>(r) }"""
+    data = {**samples(8), "s": np.array(["a"] * 12, object)}
+    quantized, findings = quantize(model_of(text, {"v": (8, 8), "w": (8, 8)}), data)
+    assert "QUANT-DONE" in codes(findings) and {"x", "r"} <= pairs(quantized)
+
+
+def test_a_node_that_onnx_runtime_lacks_keeps_the_names_of_its_inputs() -> None:
+    text = """g (float[N,4,8,8] x) => (float[N,3,6,6] y) {
+      c = Conv<pads=[1,1,1,1]>(x, v) p = MaxPool<kernel_shape=[1,1]>(c)
+      q = acme.Foo(p) d = Conv(c, w) y = Add(d, q) }"""
+    proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 18, "acme": 1]>' + text)
+    sizes = {"v": (8, 4, 3, 3), "w": (3, 8, 3, 3)}
+    for name, size in sizes.items():
+        proto.graph.initializer.append(numpy_helper.from_array(RNG.normal(size=size).astype(np.float32), name))
+    model, data = ir.from_proto(proto), samples(4, 8, 8)
+    quantized, findings = quantize(model, data)
+    foreign = [next(n for n in ir.to_proto(m).graph.node if n.domain == "acme") for m in (model, quantized)]
+    assert foreign[0].SerializeToString() == foreign[1].SerializeToString()
+    assert "QUANT-DONE" in codes(findings)
+    assert verify.compare(model, quantized, ArraySource(data), options=OPTIONS).sqnr_db > 20

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.parser
 import onnx_ir as ir
 import pytest
 
@@ -12,6 +14,7 @@ from onnxcompress.passes.base import Context, Scope
 from onnxcompress.passes.reconstruct import Reconstruct
 from onnxcompress.runtime import Session
 from onnxcompress.targets import load_target
+from onnxcompress.testing import context
 
 KEPT = [0, 2, 3, 5, 6]
 
@@ -136,3 +139,42 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
         list(Reconstruct().run(student, _context(teacher)))
     for name, value in students[0].graph.initializers.items():
         assert np.array_equal(graph.array_of(value), graph.array_of(students[1].graph.initializers[name]))
+
+
+def _small(body: str, shapes: dict[str, tuple[int, ...]], header: str = '"" : 17') -> ir.Model:
+    proto = onnx.parser.parse_model(f"<ir_version: 8, opset_import: [{header}]> {body}")
+    generator = np.random.default_rng(3)
+    arrays = {name: generator.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    return ir.from_proto(proto)
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes", "code"),
+    [
+        (
+            """g (float[N,8] x) => (float[N,4] y, seq(float[N,1]) q) {
+              a = MatMul(x, w0) r = Relu(a) y = MatMul(r, w1) q = SplitToSequence<axis=1, keepdims=1>(r) }""",
+            {"w0": (8, 6), "w1": (6, 4)},
+            "RECONSTRUCT-REFITTED",
+        ),
+        (
+            "g (float[N,8] x) => (float[N,4] y) { a = MatMul(x, w0) y = MatMul(a, w1) }",
+            {"w0": (8, 0), "w1": (0, 4)},
+            "RECONSTRUCT-SKIPPED",
+        ),
+        (
+            """g (float[N,8] x) => (float[N,4] y) {
+              a = MatMul(x, w0) r = acme.Foo(a) s = MatMul(a, w1) y = MatMul(r, w2) }""",
+            {"w0": (8, 6), "w1": (6, 4), "w2": (6, 4)},
+            "RECONSTRUCT-NO-TARGET",
+        ),
+    ],
+    ids=["sequence output", "no elements", "after a node that is not run"],
+)
+def test_models_with_odd_parts_are_refitted_where_they_can_be(text, shapes, code):
+    model = _small(text, shapes, '"" : 17, "acme" : 1')
+    data = ArraySource({"x": np.random.default_rng(2).normal(size=(40, 8)).astype(np.float32)})
+    findings = list(Reconstruct().run(graph.clone(model), context(model, data=data)))
+    assert code in {f.code for f in findings}
+    assert findings[-1].code == "RECONSTRUCT-DONE"

@@ -1,12 +1,13 @@
 """Write a plan into the graph: Q/DQ pairs on tensors, integer weights and biases in place of float ones.
 
 The tensor ``x`` keeps its name; its pair adds ``x_quantized`` and ``x_dequantized``. Where ``x`` is a graph output
-whose producer is to write integers, the dequantized tensor takes over the name, and the float one becomes ``x_float``.
+whose producer is to write integers, or a node that ONNX Runtime lacks reads it, the dequantized tensor takes over the
+name, and the float one becomes ``x_float``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -14,7 +15,7 @@ import onnx_ir as ir
 from onnxcompress.graph import add_initializer, all_names, attribute, fresh_name, label, tensor_of
 from onnxcompress.passes.quantization.bias import bias_scale, least_weight_scale, quantized_bias
 from onnxcompress.passes.quantization.linear import Linear
-from onnxcompress.passes.quantization.plan import Pair, Plan
+from onnxcompress.passes.quantization.plan import Pair, Plan, Use
 from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
 from onnxcompress.targets import Target
 
@@ -27,9 +28,19 @@ class Editor:
         target: Rules for weights and biases.
         per_channel: One weight scale for each channel, where the target allows it.
         clip: How weight scales are chosen, ``none`` or ``mse``.
+        live: Names of the tensors that ONNX Runtime can compute; None where it runs the whole model.
     """
 
-    def __init__(self, model: ir.Model, target: Target, *, per_channel: bool = True, clip: str = "none") -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        target: Target,
+        *,
+        per_channel: bool = True,
+        clip: str = "none",
+        live: Collection[str] | None = None,
+    ) -> None:
+        self._live = live
         self.model, self.graph, self.target = model, model.graph, target
         self.per_channel, self.clip = per_channel and target.per_channel, clip
         self.limit = 63 if target.reduce_range else 127
@@ -78,7 +89,7 @@ class Editor:
         value = pair.value
         uses = [(use.node, use.idx) for use in value.uses()] if pair.sealed else pair.readers
         name = value.name or ""
-        output = pair.sealed and value.is_graph_output()
+        output = pair.sealed and (value.is_graph_output() or self._leaves(uses))
         if output:
             value.name = fresh_name(self.taken, f"{name}_float")
         quantized = ir.Value(name=fresh_name(self.taken, f"{name}_quantized"), shape=value.shape)
@@ -94,6 +105,10 @@ class Editor:
             node.replace_input_with(index, restored)
         if output:
             self._output(value, restored)
+
+    def _leaves(self, uses: list[Use]) -> bool:
+        """Whether a node that ONNX Runtime lacks reads the tensor: that node stays byte for byte, names and all."""
+        return self._live is not None and any(o.name not in self._live for node, _ in uses for o in node.outputs)
 
     def _insert(self, value: ir.Value, nodes: list[ir.Node], name: str) -> None:
         for node in nodes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import attribute, label, tensor_of
+from onnxcompress.graph import array_of, attribute, label, tensor_of
 from onnxcompress.passes.quantization.linear import FLOATS, Linear, is_linear, linear_of
 from onnxcompress.passes.quantization.plan import Plan, Request, nodes
 
@@ -36,11 +37,14 @@ def _reason(linear: Linear, request: Request) -> Reason | None:
         return "QUANT-NO-KERNEL", f"{request.target.name} has no integer kernel for {node.op_type}"
     if linear.weight is not None and all(tensor_of(value) is not None for value in linear.inputs):
         return "QUANT-CONSTANT", "both factors are constant; run normalize first"
+    opened = [v.name for v in linear.inputs if v.is_initializer() and v.is_graph_input()]
+    if opened:
+        return "QUANT-DYNAMIC-WEIGHT", f"{opened[0]} is a graph input too, which callers may override"
     if _is_quantized(linear):
         return "QUANT-ALREADY", "its inputs come from Q/DQ nodes already; they are left as they are"
     if node.op_type in ("Conv", "ConvTranspose") and linear.weight != 1:
         return "QUANT-DYNAMIC-WEIGHT", "its weight is computed while the model runs"
-    return _by_type(linear, request) or _by_target(linear, request)
+    return _by_type(linear, request) or _by_numbers(linear) or _by_target(linear, request)
 
 
 def _by_type(linear: Linear, request: Request) -> Reason | None:
@@ -54,6 +58,15 @@ def _by_type(linear: Linear, request: Request) -> Reason | None:
     if names:
         return "QUANT-ISLAND", f"its input {names[0]} stays float: in int8 it alone changes the output most"
     return None
+
+
+def _by_numbers(linear: Linear) -> Reason | None:
+    weight = None if linear.weight is None else array_of(linear.value(linear.weight))
+    if weight is None or (weight.size and np.isfinite(weight).all()):
+        return None
+    if not weight.size:
+        return "QUANT-SMALL", "its weight has no elements"
+    return "QUANT-NOT-FINITE", "its weight holds NaN or infinity, which no integer stands for"
 
 
 def _by_target(linear: Linear, request: Request) -> Reason | None:

@@ -49,7 +49,7 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
         yield from islands.findings
         whole, plan = plan, place(replace(request, islands=islands.tensors))
         chosen = {root: chosen[whole.root(root)] for root in plan.members()}
-    editor = Editor(model, ctx.target, per_channel=options.per_channel)
+    editor = Editor(model, ctx.target, per_channel=options.per_channel, live=request.live)
     editor.apply(plan, chosen)
     for node, (code, _) in plan.left.items():
         if code == "QUANT-ISLAND":

@@ -119,6 +119,8 @@ def linear_of(node: ir.Node, index: int) -> Linear | str:
         return "its weight has several readers"
     if _numbers(weight, cast=False).dtype.kind not in "fV":
         return "its weight is not a float tensor"
+    if not _numbers(weight, cast=False).size:
+        return "its weight has no elements"
     return readers[node.op_type](node, index, weight)
 
 

@@ -14,6 +14,7 @@ from onnxcompress.passes.reconstruction.stream import Run
 from onnxcompress.passes.reconstruction.walk import Walk
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import Session, runnable_part
+from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime.source import feeds_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _output_error(student: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx
     for feeds in runs:
         ours, theirs = (s.run(feeds) for s in sessions)
         for name, t in theirs.items():
-            if t.dtype.kind == "f" and name in ours and ours[name].shape == t.shape:
+            if is_tensor(t) and t.dtype.kind == "f" and name in ours and ours[name].shape == t.shape:
                 wide = t.astype(np.float64)
                 off[name] = off.get(name, 0.0) + float(np.square(ours[name] - wide).sum())
                 power[name] = power.get(name, 0.0) + float(np.square(wide).sum())

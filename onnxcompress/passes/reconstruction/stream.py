@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
-from onnxcompress.runtime import Session
+from onnxcompress.runtime import Session, runnable_part
 
 if TYPE_CHECKING:
     from onnxcompress.runtime_options import RuntimeOptions
@@ -41,6 +41,9 @@ class Stream:
         self._at = 0
         self._runs: list[Run] = [dict(feeds) for feeds in runs]
         self._last_use = self._last_uses()
+        part, _ = runnable_part(model, options)
+        self._runs_all = part is model
+        self._runnable = {v.name for node in part.graph for v in node.outputs}
 
     def advance_before(self, index: int) -> None:
         """Compute everything before the node at `index` of the topological order."""
@@ -75,6 +78,7 @@ class Stream:
 
     def _live_after(self, start: int, stop: int) -> list[str]:
         made = [v.name or "" for node in self._nodes[start:stop] for v in node.outputs if v.name]
+        made = made if self._runs_all else [n for n in made if n in self._runnable]
         return [n for n in made if self._last_use.get(n, -1) >= stop or n in self._keep]
 
     def _session(self, start: int, stop: int, wanted: Sequence[str]) -> tuple[Session, list[str]]:

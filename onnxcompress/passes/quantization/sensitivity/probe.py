@@ -18,6 +18,8 @@ from onnxcompress.passes.quantization.linear import linear_of
 from onnxcompress.passes.quantization.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
 from onnxcompress.runtime import Session, feeds_of, runnable_part
+from onnxcompress.runtime.session import is_tensor
+from onnxcompress.verify.numbers import is_numeric
 from onnxcompress.verify.producers import comparable
 
 if TYPE_CHECKING:
@@ -48,10 +50,16 @@ class Probe:
         part, _ = runnable_part(model, ctx.runtime)
         switched = clone(part)
         self._flags = _Switches(switched, plan, grids).build(tried)
-        self._outputs = comparable(part)
-        self._session = Session(switched, ctx.runtime, taps=self._outputs)
+        names = comparable(part)
+        self._session = Session(switched, ctx.runtime, taps=names)
         self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=len(samples))]
+        self._outputs = self._numbers(names)
         self._reference = [self._run(feeds, ()) for feeds in self._feeds] if self._outputs else []
+
+    def _numbers(self, names: Sequence[str]) -> list[str]:
+        """Those that are tensors of numbers: no sequences, no strings."""
+        found = self._session.run({**self._feeds[0], **self._switched(())}, names)
+        return [name for name in names if is_tensor(found[name]) and is_numeric(found[name])]
 
     @property
     def blind(self) -> bool:
@@ -69,9 +77,11 @@ class Probe:
         return float(np.sqrt((errors[alive] / energies[alive]).mean())) if alive.any() else 0.0
 
     def _run(self, feeds: Mapping[str, np.ndarray], chosen: Sequence[str]) -> list[np.ndarray]:
-        flags = {name: np.array(root in chosen) for root, name in self._flags.items()}
-        found = self._session.run({**feeds, **flags}, self._outputs)
+        found = self._session.run({**feeds, **self._switched(chosen)}, self._outputs)
         return [found[name].astype(np.float64) for name in self._outputs]
+
+    def _switched(self, chosen: Sequence[str]) -> dict[str, np.ndarray]:
+        return {name: np.array(root in chosen) for root, name in self._flags.items()}
 
 
 class _Switches:
