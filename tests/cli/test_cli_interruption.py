@@ -38,13 +38,18 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
             continue
 
 
+def _hear_ctrl_c() -> None:
+    """A run in the background (nohup, `&`) ignores SIGINT and hands that down; a user's terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_exits_130_with_one_line_and_leaves_the_old_output(model: Path) -> None:
     folder = model.parent
     (folder / "wait.py").write_text(WAITING)
     (folder / "out.onnx").write_bytes(b"old")
     words = ["run", "wait", "model.onnx", "--pass", "wait.py:Wait", "-o", "out.onnx", "--force"]
-    process = subprocess.Popen([*COMMAND, *words], cwd=folder, stdout=-1, stderr=-1, text=True)
+    process = subprocess.Popen([*COMMAND, *words], cwd=folder, stdout=-1, stderr=-1, text=True, preexec_fn=_hear_ctrl_c)
     _wait_for(folder / "started", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
