@@ -7,11 +7,12 @@ result.save("pruned.onnx")
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from onnxcompress.errors import UsageError
+from onnxcompress.passes.base import Scope
 from onnxcompress.recipe import Recipe
 from onnxcompress.registry import make_pass
 
@@ -179,7 +180,8 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
         data: `DataOptions`, or anything that `onnxcompress.data.open_data` takes.
         common: Keyword arguments of `PassManager.run` (eval_data, teacher, shapes, scope, runtime, metric, executor,
             memory_bytes, progress, seed), and of `PassManager` (target, max_drop, min_sqnr, verify, allow_unchanged,
-            on_record); those given here win over the recipe's settings. ``latency=True`` also times both models.
+            on_record); those given here win over the recipe's settings. ``latency=True`` also times both models;
+            ``only`` and ``exclude``, lists of node patterns, are another way to give ``scope``.
     """
     from onnxcompress.manager import PassManager
     from onnxcompress.model_io import load
@@ -188,6 +190,8 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
     merged = {**recipe.settings, **{k: v for k, v in common.items() if v is not None}}
     manager = PassManager(recipe.passes, **{k: merged.pop(k) for k in manager_keys if k in merged})
     timed = merged.pop("latency", False)
+    only, exclude = (_patterns(merged.pop(key, ())) for key in ("only", "exclude"))
+    merged.setdefault("scope", Scope(only, exclude))
     loaded = load(model)
     if isinstance(data, DataOptions):
         data, evaluation = data.open(loaded)
@@ -201,6 +205,10 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
         if not manager.target.name.startswith("ort"):
             result.report.notes.append(f"times are ONNX Runtime's here; they say nothing of {manager.target.name}")
     return result
+
+
+def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def prune(model: Any, *, data: Any = None, **options: Any) -> Result:
@@ -244,7 +252,7 @@ def auto(model: Any, *, data: Any, **options: Any) -> Result:
 
 _COMMON = (
     "eval_data", "teacher", "shapes", "scope", "runtime", "metric", "executor", "memory_bytes", "progress", "seed",
-    "target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record", "latency",
+    "target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record", "latency", "only", "exclude",
 )  # fmt: skip
 
 

@@ -64,11 +64,14 @@ class PassManager:
         self.allow_unchanged, self.on_record = allow_unchanged, on_record
         check_order(self.passes)
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0, scope: Scope | None = None) -> Recipe:
         """This manager's passes and settings as a recipe."""
+        scope = scope or Scope()
         settings: dict[str, Any] = {"target": self.target.name, "seed": seed, "verify": self.verify}
         settings |= {"max_drop": self.max_drop} if self.max_drop else {}
         settings |= {"min_sqnr": self.min_sqnr} if self.min_sqnr is not None else {}
+        settings |= {"only": list(scope.only)} if scope.only else {}
+        settings |= {"exclude": list(scope.exclude)} if scope.exclude else {}
         return Recipe(self.passes, settings)
 
     def run(
@@ -146,7 +149,7 @@ class PassManager:
         report.fingerprints["output"] = _fingerprint(current, ctx)
         self._check_changed(report)
         self._measure(current, ctx, report, metric, gate)
-        return Result(current, report, self.recipe(ctx.seed))
+        return Result(current, report, self.recipe(ctx.seed, ctx.scope))
 
     def _transaction(self, group: tuple[Pass, ...], model: ir.Model, ctx: Context, report: Report) -> ir.Model:
         working = graph.clone(model)

@@ -33,6 +33,8 @@ SETTINGS = {
     "min_sqnr": float,
     "verify": str,
     "allow_unchanged": bool,
+    "only": list,
+    "exclude": list,
 }
 
 
@@ -104,9 +106,15 @@ def _check_keys(raw: dict[str, Any], origin: str) -> None:
         )
     for key, value in settings.items():
         wanted = SETTINGS[key]
-        fits = isinstance(value, (int, float)) if wanted is float else type(value) is wanted
-        if not fits:
-            raise UsageError(f"the setting {key} of {origin} must be of type {wanted.__name__}", why=f"it is {value!r}")
+        if not _fits(value, wanted):
+            kind = "a list of texts" if wanted is list else f"of type {wanted.__name__}"
+            raise UsageError(f"the setting {key} of {origin} must be {kind}", why=f"it is {value!r}")
+
+
+def _fits(value: Any, wanted: type) -> bool:
+    if wanted is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is wanted and (wanted is not list or all(isinstance(v, str) for v in value))
 
 
 def _pass_of(entry: dict[str, Any], origin: str, local: Mapping[str, type[Pass]] | None) -> Pass:

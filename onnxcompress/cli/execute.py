@@ -38,6 +38,8 @@ class Flags:
             "min_sqnr": self.quality.min_sqnr,
             "verify": self.quality.verify,
             "allow_unchanged": self.output.allow_unchanged or None,
+            "only": list(self.scope.only) or None,
+            "exclude": list(self.scope.exclude) or None,
         }
         return {key: value for key, value in given.items() if value is not None}
 
@@ -139,7 +141,6 @@ def _run(
             data=flags.data.options(),
             teacher=teacher,
             shapes=flags.runtime.shapes(),
-            scope=flags.scope.options(),
             runtime=flags.runtime.options(),
             metric=_metric(flags.quality.metric),
             latency=flags.quality.latency,

@@ -18,7 +18,6 @@ from onnxcompress.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
     from onnxcompress.api import DataOptions
-    from onnxcompress.passes.base import Scope
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file to read.", show_default=False)]
 
@@ -167,12 +166,6 @@ class ScopeFlags(Group):
     panel: ClassVar[str] = "Scope"
     only: tuple[str, ...] = flag((), "Compress only these: a name, re:PATTERN or op:TYPE.", metavar="NODE")
     exclude: tuple[str, ...] = flag((), "Leave these as they are: a name, re:PATTERN or op:TYPE.", metavar="NODE")
-
-    def options(self) -> Scope:
-        """The same as the Python API takes it."""
-        from onnxcompress.passes.base import Scope
-
-        return Scope(self.only, self.exclude)
 
 
 @dataclass(frozen=True)

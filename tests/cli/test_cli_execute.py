@@ -70,6 +70,22 @@ def test_dry_run_prints_a_recipe_that_reads_back_and_writes_nothing(cli: Command
     assert [p.name for p in model.parent.iterdir()] == ["model.onnx"]
 
 
+def test_a_dry_run_keeps_the_scope_and_its_recipe_makes_the_same_file(cli: CommandLine, model: Path) -> None:
+    flags = ("--only", "op:Conv", "--exclude", "re:none.*|.*", "--only", "re:.*")
+    recipe = model.with_name("recipe.toml")
+    recipe.write_text(cli("quantize", model, *flags, "--dry-run").out, encoding="utf-8")
+    assert parse_recipe(recipe.read_text(encoding="utf-8")).settings == {
+        "only": ["op:Conv", "re:.*"],
+        "exclude": ["re:none.*|.*"],
+    }
+    made = [model.with_name("flags.onnx"), model.with_name("recipe.onnx")]
+    assert cli("quantize", model, *flags, "-o", made[0]).code == 0
+    assert cli("run", recipe, model, "-o", made[1]).code == 0
+    assert made[0].read_bytes() == made[1].read_bytes()
+    stamped = {entry.key: entry.value for entry in onnx.load(made[0]).metadata_props}
+    assert any("re:none.*|.*" in value for value in stamped.values())
+
+
 @pytest.mark.parametrize("suffix", ["html", "json"])
 def test_the_report_is_written_beside(cli: CommandLine, model: Path, suffix: str) -> None:
     report = model.with_name(f"report.{suffix}")

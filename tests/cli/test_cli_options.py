@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxcompress.cli.options import DataFlags, RuntimeFlags, ScopeFlags, numbers, pairs
+from onnxcompress.cli.options import DataFlags, RuntimeFlags, numbers, pairs
 from onnxcompress.errors import UsageError
 
 
@@ -56,8 +56,3 @@ def test_providers_by_short_and_by_full_name() -> None:
     assert options.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert (options.threads, options.custom_ops) == (2, (Path("a.so"),))
     assert RuntimeFlags().options().providers == ("CPUExecutionProvider",)
-
-
-def test_scope() -> None:
-    scope = ScopeFlags(only=("a",), exclude=("op:Softmax",)).options()
-    assert (scope.only, scope.exclude) == (("a",), ("op:Softmax",))
