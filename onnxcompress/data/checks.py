@@ -55,8 +55,8 @@ def check_data(source: DataSource, model: ir.Model) -> list[Finding]:
     for start, batch in _stream(source):
         for name, spec in specs.items():
             array = batch[name]
-            _check_array(array, spec, start)
-            _check_values(array, name, start, limits.get(name))
+            _check_array(array, spec, source.origin(start))
+            _check_values(source, array, name, start, limits.get(name))
             if array.size and array.dtype.kind in "fiub":
                 ranges[name].add(array)
     return [finding for name, seen in ranges.items() for finding in _judge(name, seen, specs[name], len(source))]
@@ -109,7 +109,7 @@ def _check_array(array: np.ndarray, spec: InputSpec, start: int) -> None:
         raise misfit(array.shape[1:], spec, f"sample {start}")
 
 
-def _check_values(array: np.ndarray, name: str, start: int, limit: int | None) -> None:
+def _check_values(source: DataSource, array: np.ndarray, name: str, start: int, limit: int | None) -> None:
     if array.dtype.kind not in "fiu" and not array.dtype.name.startswith(("bfloat", "float")):
         return
     if array.dtype.kind not in "iu":
@@ -125,7 +125,7 @@ def _check_values(array: np.ndarray, name: str, start: int, limit: int | None) -
     else:
         return
     if broken.any():
-        place = f"sample {start + int(np.argmax(broken))} of input {name!r}"
+        place = f"sample {source.origin(start + int(np.argmax(broken)))} of input {name!r}"
         raise DataError("the data cannot be used", where=place, why=why, hint=hint, code=code)
 
 

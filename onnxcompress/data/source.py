@@ -47,6 +47,10 @@ class DataSource(ABC):
     def fingerprint(self) -> str:
         """sha256 that changes with the samples or their preprocessing."""
 
+    def origin(self, index: int) -> int:
+        """Where the sample at `index` stands in the data that the user gave, for messages."""
+        return index
+
     def batches(self, size: int, *, start: int = 0, stop: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """The samples in order, `size` a batch (1 where their shapes differ); the last batch may be smaller."""
         end = len(self) if stop is None else min(stop, len(self))
@@ -81,6 +85,9 @@ class SubsetSource(DataSource):
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    def origin(self, index: int) -> int:
+        return self._base.origin(int(self._indices[index]))
 
     def read(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
         return self._base.read(self._indices[np.asarray(indices)])

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnxcompress.data import DataSource
 from onnxcompress.errors import DataError, ModelError
 from onnxcompress.report import Finding
-from onnxcompress.runtime import Outputs, Session, dims_of, feeds_of, runnable_part
+from onnxcompress.runtime import Outputs, Session, batch_axis, dims_of, feeds_of, runnable_part
 from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime.source import Progress, RunFeeds
 from onnxcompress.runtime_options import RuntimeOptions
@@ -63,7 +63,8 @@ def compare(
     sessions = [Session(model, options, optimize=optimize) for model in (first, second)]
     tally = _Tally(names, keep=metric is not None)
     total = len(source) if isinstance(source, DataSource) else 0
-    for feeds in _runs(first, source, batch, findings):
+    stricter = second if batch_axis(first) and not batch_axis(second) else first
+    for feeds in _runs(stricter, source, batch, findings):
         tally.add(*(feeds.trim(session.run(feeds.arrays, names)) for session in sessions))
         if progress is not None and total:
             progress("compare", tally.samples, total)

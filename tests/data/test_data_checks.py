@@ -90,3 +90,14 @@ def test_an_opened_source_with_state_and_scalar_passes():
     model = model_taking("float[N,4] x", "float[1,N,8] h", "int64 rate")
     arrays = {"x": GOOD[:, 0], "h": RNG.standard_normal((20, 1, 8), dtype=np.float32), "rate": np.int64(16000)}
     assert check_data(open_data(arrays, model), model) == []
+
+
+def test_a_sample_is_named_by_its_place_in_the_users_data():
+    array = GOOD.copy()
+    array[17, 1, 2] = np.nan
+    for part in ArraySource({"x": array}).subset(range(4, 20)).split(0.5, seed=1):
+        rows = [part.origin(i) for i in range(len(part))]
+        np.testing.assert_array_equal(part.read(range(len(part)))["x"], array[rows])
+        if 17 in rows:
+            with pytest.raises(DataError, match="sample 17 of input 'x'"):
+                check_data(part, model_taking(MODEL))

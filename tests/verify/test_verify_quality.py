@@ -158,3 +158,15 @@ def test_other_outputs_are_gated_by_relative_l2():
     Gate(max_drop="3%").check(found)
     with pytest.raises(GateError, match="relative L2"):
         Gate(max_drop="1%").check(found)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_runs_have_the_size_that_either_model_fixes(size):
+    fixed = parsed(
+        f"g (float[{size},4] x, float[4,3] w) => (float[{size},3] logits) {{ logits = MatMul(x, w) }}",
+        w=linear().graph.initializers["w"].const_value.numpy(),
+    )
+    for pair in ((linear(), fixed), (fixed, linear())):
+        found = compare(*pair, ArraySource({"x": X[:10]}))
+        assert (found.samples, found.top1_agreement) == (10, 1.0)
+        assert found.max_abs < 1e-5
