@@ -97,7 +97,7 @@ def _record(recorder: Recorder, model: ir.Model, feeds: Mapping[str, np.ndarray]
         for name, array in feeds.items():
             recorder.feed(inputs[name], to_torch(array), known=_is_setting(array))
         recorder.walk(model.graph)
-        outputs = [v.name or "" for v in model.graph.outputs]
+        outputs = [v.name or "" for v in model.graph.outputs if not v.is_initializer()]
         module = recorder.finish(list(dict.fromkeys([*outputs, *taps])))
     return TorchGraph(module, names, recorder.sizes, recorder.nodes)
 

@@ -286,3 +286,13 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_told():
     findings = distill(job(student, teacher, data))
     assert found(findings, "DISTILL-NOT-FINITE").node == "w"
     assert np.isfinite(array(student, "w")).all()
+
+
+def test_a_weight_that_is_an_output_too_is_no_answer():
+    teacher = residual()
+    weight = next(v for v in teacher.graph.initializers.values() if len(v.const_value.shape) == 4)
+    teacher.graph.outputs.append(weight)
+    student = with_cut_blocks(teacher, 5)
+    findings = distill(job(student, teacher, steps=5))
+    assert [v.name for v in student.graph.outputs] == ["logits", weight.name]
+    assert {f.code for f in findings} & {"DISTILL-TRAINED", "DISTILL-REPAIRED"}

@@ -12,6 +12,7 @@ from onnxcompress import graph
 from onnxcompress.data import ArraySource
 from onnxcompress.passes.base import Context, Scope
 from onnxcompress.passes.reconstruct import Reconstruct
+from onnxcompress.passes.reconstruction.linear import linear_of
 from onnxcompress.runtime import Session
 from onnxcompress.targets import load_target
 from onnxcompress.testing import context
@@ -178,3 +179,9 @@ def test_models_with_odd_parts_are_refitted_where_they_can_be(text, shapes, code
     findings = list(Reconstruct().run(graph.clone(model), context(model, data=data)))
     assert code in {f.code for f in findings}
     assert findings[-1].code == "RECONSTRUCT-DONE"
+
+
+def test_a_convolution_whose_groups_do_not_divide_its_channels_is_left():
+    text = "g (float[N,4,5,5] x) => (float[N,8,3,3] y) { y = Conv<group=3>(x, w0) }"
+    node = next(iter(_small(text, {"w0": (8, 2, 3, 3)}).graph))
+    assert linear_of(node, 0) == "its channels do not divide into its groups"

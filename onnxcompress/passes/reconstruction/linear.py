@@ -129,6 +129,8 @@ def _conv(node: ir.Node, index: int, weight: ir.Value) -> Linear | str:
     axes = len(shape) - 2
     if str(graph.attribute(node, "auto_pad", "NOTSET")) not in ("NOTSET", "VALID"):
         return "auto_pad is in use"
+    if shape[0] % max(int(graph.attribute(node, "group", 1)), 1):
+        return "its channels do not divide into its groups"
     geometry = ConvGeometry(
         kernel=tuple(shape[2:]),
         strides=tuple(graph.attribute(node, "strides") or (1,) * axes),
