@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from onnxcompress.errors import UsageError
 from onnxcompress.passes.base import Scope
 from onnxcompress.recipe import Recipe
-from onnxcompress.registry import make_pass
+from onnxcompress.registry import describe, make_pass
 
 if TYPE_CHECKING:
     from onnxcompress.data import DataSource
@@ -105,8 +105,21 @@ def _prune(given: dict[str, Any], has_data: bool) -> Entries:
 
 
 def _quantize(given: dict[str, Any], has_data: bool) -> Entries:
-    main = "insert-qdq" if has_data else "quantize-weights"
+    main, other = ("insert-qdq", "quantize-weights") if has_data else ("quantize-weights", "insert-qdq")
+    known, elsewhere = ({option.name for option in describe(name).options} for name in (main, other))
+    for key in given:
+        if key in elsewhere - known:
+            _refuse_option_of(other, key, has_data)
     return [("normalize", {}), ("fold-batchnorm", {}), (main, given)]
+
+
+def _refuse_option_of(other: str, key: str, has_data: bool) -> None:
+    raise UsageError(
+        f"--{key.replace('_', '-')} is an option of {other}",
+        why="quantize stores weights only where no data is given, and calibrates where some is",
+        hint=f"Leave out --data, or use `run {other}`." if has_data else "Give --data FILE.",
+        code="USAGE-UNKNOWN-OPTION",
+    )
 
 
 def _refuse_without_teacher() -> None:

@@ -112,6 +112,8 @@ class PassManager:
         Raises:
             CompressError: A subclass, by cause; nothing has been written then.
         """
+        if seed < 0:
+            raise UsageError(f"--seed {seed} is negative", hint="Give 0 or more.", code="USAGE-BAD-VALUE")
         original = model_io.load(model)
         scope = scope or Scope()
         graph.select_nodes(original, (*scope.only, *scope.exclude))  # refuses a pattern without a match
@@ -235,7 +237,9 @@ class PassManager:
     ) -> None:
         if ctx.held_out is None:
             if any(p.effect is Effect.LOSSY for p in self.passes):
-                report.notes.append("accuracy NOT measured: give --data to measure it and to repair what was lost")
+                few = "one sample leaves none to measure on; give more, or --eval-data"
+                none = "give --data to measure it and to repair what was lost"
+                report.notes.append(f"accuracy NOT measured: {none if ctx.data is None else few}")
             return
         comparison, report.quality = measure(model, ctx, metric)
         gate.check(comparison)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnxcompress.errors import UsageError
+
 
 @dataclass(frozen=True)
 class RuntimeOptions:
@@ -19,3 +21,13 @@ class RuntimeOptions:
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     threads: int = 0
     custom_ops: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a number of threads that ONNX Runtime would silently read as another.
+
+        Raises:
+            UsageError: Where `threads` is negative.
+        """
+        if self.threads < 0:
+            hint = "Give 1 or more, or 0 to let ONNX Runtime choose."
+            raise UsageError(f"--threads {self.threads} is no number of threads", hint=hint, code="USAGE-BAD-VALUE")

@@ -204,6 +204,17 @@ def test_without_data_the_report_says_so() -> None:
     assert any("NOT measured" in note for note in report.notes)
 
 
+def test_one_sample_leaves_none_to_measure_on() -> None:
+    report = PassManager([Scale(factor=2.0)]).run(_model(), data=_data(1)).report
+    assert report.quality == {}
+    assert any("one sample leaves none to measure on" in note for note in report.notes)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(UsageError, match="--seed -1 is negative"):
+        PassManager([Scale(factor=2.0)]).run(_model(), seed=-1)
+
+
 def test_a_fifth_is_held_out_and_measures() -> None:
     report = PassManager([Scale(factor=2.0)]).run(_model(), data=_data(labels=True)).report
     assert report.quality["samples"] == 40

@@ -11,6 +11,7 @@ import typer
 from onnxcompress.cli.build import build
 from onnxcompress.cli.console import Terminal, write_result
 from onnxcompress.cli.options import DataFlags, Group, LogFlags, RuntimeFlags, flag
+from onnxcompress.errors import UsageError
 
 if TYPE_CHECKING:
     from onnxcompress.report import Report
@@ -48,6 +49,9 @@ def compare(
     from onnxcompress.model_io.precheck import precheck
     from onnxcompress.report.files import check_report_path, write_report
 
+    if data.eval_data is not None:
+        hint = "Give those samples as --data."
+        raise UsageError("compare does not use --eval-data", why="all samples of --data count", hint=hint)
     paths = precheck(first), precheck(second)
     if options.report is not None:
         check_report_path(options.report, force=options.force)

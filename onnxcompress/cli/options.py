@@ -98,6 +98,9 @@ class DataFlags(Group):
         """The same as the Python API takes it."""
         from onnxcompress.api import DataOptions
 
+        if self.eval_map and self.eval_data is None:
+            hint = "Give --eval-data FILE too; it may be the same file."
+            raise UsageError("--eval-map maps the arrays of --eval-data", why="there is no --eval-data", hint=hint)
         settings = {
             "mapping": pairs(self.map, "--map") or None,
             "labels": self.labels,

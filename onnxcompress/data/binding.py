@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from onnxcompress.data.inputs import InputSpec
 from onnxcompress.data.stored import Parts, Stored, Table, label_keys, looks_like_labels
 from onnxcompress.errors import DataError, UsageError
 
+_log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
@@ -179,6 +181,8 @@ def bind_labels(table: Table, wanted: str | Stored | None, main_key: str, used: 
         if column is not None and column.length == length:
             return column
     if wanted is None:
+        for key in keys:
+            _log.warning("the array %s is not used as labels: it has not one label for each of %d samples", key, length)
         return None
     raise DataError(
         "the labels do not fit the samples",

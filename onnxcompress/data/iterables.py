@@ -5,13 +5,13 @@ An iterable is read once and kept as it came, so that samples can be read again 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxcompress.data.stored import Parts, Stored, Table, of_array
-from onnxcompress.errors import DataError
+from onnxcompress.errors import CompressError, DataError
 
 MAX_KEPT = 1 << 32  # bytes
 LABELS = "labels"
@@ -47,7 +47,7 @@ def read_iterable(items: Iterable[Any], input_names: Sequence[str]) -> Table:
     """
     rows: dict[str, list[np.ndarray]] = {}
     kept = 0
-    for index, item in enumerate(_items(items)):
+    for index, item in enumerate(_guarded(_items(items))):
         named = _named(item, input_names, index)
         if rows and sorted(rows) != sorted(named):
             raise _odd_item(index, f"it has the keys {sorted(named)}, and the items before have {sorted(rows)}")
@@ -72,6 +72,25 @@ def _items(items: Iterable[Any]) -> Iterable[Any]:
         indexed: Any = items
         return (indexed[i] for i in range(len(indexed)))
     return items
+
+
+def _guarded(items: Iterable[Any]) -> Iterator[Any]:
+    """The items; what the user's own code raises on the way is told as a fault of the data, not of this tool."""
+    index = 0
+    try:
+        for item in items:
+            yield item
+            index += 1
+    except CompressError:
+        raise
+    except Exception as error:
+        raise DataError(
+            "the data iterable failed",
+            where=f"item {index}",
+            why=f"{type(error).__name__}: {error}",
+            hint="Mend what yields the samples; --debug shows the traceback.",
+            code="DATA-SCRIPT",
+        ) from error
 
 
 def _named(item: Any, input_names: Sequence[str], index: int) -> dict[str, np.ndarray]:

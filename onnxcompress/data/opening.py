@@ -16,7 +16,7 @@ from onnxcompress.data.columns import Column
 from onnxcompress.data.fit import Plan, channel_axis
 from onnxcompress.data.fitted import Feed, FittedSource
 from onnxcompress.data.folder import CLASS_KEY, list_files, read_array_folder
-from onnxcompress.data.images import image_column
+from onnxcompress.data.images import RESIZES, image_column
 from onnxcompress.data.inputs import InputSpec, input_specs
 from onnxcompress.data.iterables import read_iterable, read_mapping, to_numpy
 from onnxcompress.data.npz import read_npy, read_npz
@@ -92,6 +92,8 @@ def open_data(
     if "labels" in named and "labels" not in [s.name for s in specs]:
         labels = named.pop("labels")
     preprocess = make_preprocess(preset, mean=mean, std=std, scale=scale, channel_order=channel_order)
+    if resize not in RESIZES:
+        raise UsageError(f"unknown resize {resize!r}", hint="Use crop or stretch.", code="USAGE-RESIZE")
     options = _Options(named, _label_array(labels), preprocess, layout, resize, size)
     if not specs:
         raise DataError("the model takes no data", why="it has no inputs", hint="Drop --data.", code="DATA-NO-INPUTS")

@@ -47,19 +47,23 @@ def call_script(spec: str) -> object:
     """What the function returns, called without arguments.
 
     Raises:
-        DataError: Where it raises.
+        DataError: Where it raises, ends the program, or returns nothing.
     """
     function = load_function(spec)
     try:
-        return function()
-    except Exception as error:
+        result = function()
+    except (Exception, SystemExit) as error:
         raise DataError(
             "the data function failed",
             where=spec,
             why=f"{type(error).__name__}: {error}",
-            hint="It is called without arguments; run it alone with --debug to see its traceback.",
+            hint="It is called without arguments; --debug shows the traceback.",
             code="DATA-SCRIPT",
         ) from error
+    if result is None:
+        hint = "Return a dict of arrays, an iterable of dicts, a DataLoader or a DataSource."
+        raise DataError("the data function returned None", where=spec, hint=hint, code="DATA-SCRIPT")
+    return result
 
 
 def load_metric(spec: str) -> Callable[[dict[str, np.ndarray], np.ndarray], float]:

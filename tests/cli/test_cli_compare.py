@@ -50,3 +50,9 @@ def test_models_without_a_common_output(cli: CommandLine, model: Path, tmp_path:
     outcome = cli("compare", model, other, "--data", samples)
     assert (outcome.code, outcome.out) == (3, "")
     assert "no output name in common" in outcome.err
+
+
+def test_eval_data_is_refused_not_ignored(cli: CommandLine, model: Path, folded: Path) -> None:
+    outcome = cli("compare", model, folded, "--eval-data", "samples.npz")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--data" in outcome.err

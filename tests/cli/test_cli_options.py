@@ -56,3 +56,10 @@ def test_providers_by_short_and_by_full_name() -> None:
     assert options.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert (options.threads, options.custom_ops) == (2, (Path("a.so"),))
     assert RuntimeFlags().options().providers == ("CPUExecutionProvider",)
+
+
+def test_what_would_be_ignored_in_silence_is_refused() -> None:
+    with pytest.raises(UsageError, match="there is no --eval-data"):
+        DataFlags(data="a.npz", eval_map=("x=x_test",)).options()
+    with pytest.raises(UsageError, match="--threads -1 is no number of threads"):
+        RuntimeFlags(threads=-1).options()

@@ -351,3 +351,19 @@ def test_a_node_that_onnx_runtime_lacks_keeps_the_names_of_its_inputs() -> None:
     assert foreign[0].SerializeToString() == foreign[1].SerializeToString()
     assert "QUANT-DONE" in codes(findings)
     assert verify.compare(model, quantized, ArraySource(data), options=OPTIONS).sqnr_db > 20
+
+
+def test_a_recurrent_node_that_stays_float_is_named() -> None:
+    text = """g (float[T,N,8] x) => (float[N,1,4] y) {
+      s, h = GRU<hidden_size=16>(x, w, r)  t = Transpose<perm=[1,0,2]>(h)  y = MatMul(t, m) }"""
+    model = model_of(text, {"w": (1, 48, 8), "r": (1, 48, 16), "m": (16, 4)})
+    _, findings = quantize(model, {"x": RNG.normal(size=(5, 12, 8)).astype(np.float32)})
+    told = [f.message for f in findings if f.code == "QUANT-NO-KERNEL" and f.message.startswith("GRU left float")]
+    assert len(told) == 1
+    assert "run quantize-weights" in told[0]
+
+
+@pytest.mark.parametrize("percentile", [0.0, -1.0, 300.0])
+def test_a_percentile_is_above_0_and_at_most_100(percentile: float) -> None:
+    with pytest.raises(UsageError, match="percentile"):
+        quantize(model_of(RESNET, SIZES), samples(3, 12, 12), calibrator="histogram", percentile=percentile)

@@ -331,3 +331,15 @@ def test_running_statistics_that_are_outputs_keep_their_channels():
     vectors = dict.fromkeys(("s", "o", "m", "var"), (6,))
     model = net(text, {"w0": (6, 4, 3, 3), **vectors, "w1": (3, 6, 1, 1)})
     assert "PRUNE-NOTHING" in {f.code for f in pruned(model, ratio=0.5)}
+
+
+def test_a_target_that_the_model_meets_already_is_said():
+    model = conv_bn_residual()
+    found = [f.message for f in pruned(model, target_params="1G") if f.code == "PRUNE-NOTHING"]
+    assert len(found) == 1
+    assert f"{costs(model).params:,} params, within the target 1G" in found[0]
+
+
+def test_a_target_above_the_whole_is_no_reduction():
+    with pytest.raises(UsageError, match="--target-macs 3x is no reduction"):
+        pruned(conv_bn_residual(), target_macs="3x")

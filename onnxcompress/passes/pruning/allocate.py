@@ -153,4 +153,6 @@ def goal_of(text: str, whole: float, option: str) -> float:
         raise UsageError(f"cannot read {option} {text!r}", hint=hint, code="USAGE-TARGET") from fault
     if not goal > 0:
         raise UsageError(f"{option} {text} leaves nothing", hint=hint, code="USAGE-TARGET")
+    if text[-1:] == "x" and goal > whole:
+        raise UsageError(f"{option} {text} is no reduction", hint=hint, code="USAGE-TARGET")
     return goal

@@ -50,7 +50,7 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     removed = decide(found, choices, options, ctx, before)
     yield from _frozen(found)
     if not removed.any():
-        yield Finding("PRUNE-NOTHING", "no channel was removed", severity=Severity.WARNING)
+        yield Finding("PRUNE-NOTHING", _why_nothing(options, before), severity=Severity.WARNING)
         return
     cut = Cut(found, removed)
     reference = oracles.zeroed(cut)
@@ -59,6 +59,15 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     _apply(model, cut)
     yield from _missed(options, before, costs(model))
     yield _checked(reference, model, table.feeds, ctx, statistics)
+
+
+def _why_nothing(options: PruneChannels, before: Costs) -> str:
+    """Why no channel goes: the model is small enough already, or what would go may not."""
+    for figure, text in {"macs": options.target_macs, "params": options.target_params}.items():
+        whole = getattr(before, figure)
+        if text and whole <= goal_of(text, whole, f"--target-{figure}"):
+            return f"no channel was removed: the model has {whole:,} {figure}, within the target {text} already"
+    return "no channel was removed"
 
 
 def _missed(options: PruneChannels, before: Costs, after: Costs) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxcompress.cost import costs
 from onnxcompress.errors import UsageError
-from onnxcompress.graph import in_scope, label, scopes
+from onnxcompress.graph import in_scope, iter_nodes, label, scopes
 from onnxcompress.passes.quantization import kernels, lint
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
@@ -19,6 +19,7 @@ from onnxcompress.passes.quantization.placement import place
 from onnxcompress.passes.quantization.plan import Plan, Request
 from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
 from onnxcompress.passes.quantization.sensitivity import Material, find_islands
+from onnxcompress.passes.quantization.weights import RECURRENT_OPS
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import runnable_part
 from onnxcompress.shapes import infer
@@ -36,7 +37,7 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     request = _request(model, ctx)
     plan = place(request)
     if not plan.linear:
-        yield from _left(plan, model)
+        yield from _left(plan, model, ctx)
         yield _nothing(ctx)
         return
     rule = Rule(options.calibrator, _settings(options), ctx.target)
@@ -55,12 +56,15 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
         if code == "QUANT-ISLAND":
             editor.weights(linear_of(node), None)
     drop_unused(model)
-    yield from _left(plan, model)
+    yield from _left(plan, model, ctx)
     yield _summary(plan, options)
     yield from _checked(model, ctx)
 
 
 def _settings(options: InsertQDQ) -> dict[str, float]:
+    if not 0 < options.percentile <= 100:
+        why = "it is the share of the values inside the range, in per cent, above 0 and at most 100"
+        raise UsageError(f"--percentile {options.percentile:g} is out of range", why=why, hint="Give 99.99, say.")
     return {"percentile": options.percentile} if options.calibrator == "histogram" else {}
 
 
@@ -85,7 +89,7 @@ def _request(model: ir.Model, ctx: Context) -> Request:
     return Request(model.graph, ctx.target, table, chosen, live=live, macs=costs(model, table).macs_by_node)
 
 
-def _left(plan: Plan, model: ir.Model) -> Iterator[Finding]:
+def _left(plan: Plan, model: ir.Model, ctx: Context) -> Iterator[Finding]:
     for node, (code, message) in plan.left.items():
         yield Finding(code, f"{node.op_type} left float: {message}", node=label(node))
     for scope in scopes(model):
@@ -93,6 +97,10 @@ def _left(plan: Plan, model: ir.Model) -> Iterator[Finding]:
             if is_linear(node):
                 where = "in a body of If, Loop or Scan, or in a function"
                 yield Finding("QUANT-BODY", f"{node.op_type} left float: it stands {where}", node=label(node))
+    for node in iter_nodes(model):
+        if node.op_type in RECURRENT_OPS:
+            why = f"{ctx.target.name} has no integer kernel for it; `run quantize-weights` makes its weights int8"
+            yield Finding("QUANT-NO-KERNEL", f"{node.op_type} left float: {why}", node=label(node))
 
 
 def _nothing(ctx: Context) -> Finding:
