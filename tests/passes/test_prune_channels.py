@@ -343,3 +343,24 @@ def test_a_target_that_the_model_meets_already_is_said():
 def test_a_target_above_the_whole_is_no_reduction():
     with pytest.raises(UsageError, match="--target-macs 3x is no reduction"):
         pruned(conv_bn_residual(), target_macs="3x")
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        (
+            """g (float[N,4,8,8] x) => (float[N,3,3,3] y, int64[N,8,5,5] i) {
+              c = Conv(x, w0) p, i = MaxPool<kernel_shape=[2,2]>(c) y = Conv(p, w1) }""",
+            {"w0": (8, 4, 3, 3), "w1": (3, 8, 3, 3)},
+        ),
+        (
+            """g (float[N,8] x) => (float[N,3] y, float[N,1] mean) {
+              c = MatMul(x, w0) l, mean, inverse = LayerNormalization(c, s) y = MatMul(l, w1) }""",
+            {"w0": (8, 16), "s": (16,), "w1": (16, 3)},
+        ),
+    ],
+    ids=["indices of a pool", "mean of a norm"],
+)
+def test_what_a_second_output_tells_of_stays(text, shapes):
+    model = net(text, shapes)
+    assert "PRUNE-NOTHING" in {f.code for f in pruned(model, ratio=0.5)}

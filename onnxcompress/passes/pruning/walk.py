@@ -56,6 +56,7 @@ def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
         freeze_all(found, node)
     else:
         rule(found, node)
+        _freeze_side_outputs(found, node)
         _freeze_out_of_scope(found, node)
     for output in node.outputs:
         found.labels.setdefault(output, [None] * len(found.shape(output) or ()))
@@ -68,6 +69,14 @@ def _is_shape_arithmetic(found: Trace, node: ir.Node) -> bool:
         return False
     lists = [ids for value in node.inputs if value is not None for ids in found.labels.get(value, [])]
     return all(ids is None for ids in lists) and not any(True for _ in _captured(node))
+
+
+def _freeze_side_outputs(found: Trace, node: ir.Node) -> None:
+    """Indices, means and the like, of which the op's rule says nothing: where they are read, the input must stay."""
+    for output in node.outputs[1:]:
+        if output not in found.labels and (output.uses() or output.is_graph_output()):
+            why = f"{node.op_type}'s output {output.name} is read too"
+            found.freeze(found.of(node, 0), node, "PRUNE-FROZEN-OP", why)
 
 
 def _freeze_out_of_scope(found: Trace, node: ir.Node) -> None:
