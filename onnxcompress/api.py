@@ -50,11 +50,12 @@ class DataOptions:
     settings: dict[str, Any] = field(default_factory=dict)
     eval_mapping: dict[str, str] | None = None
 
-    def open(self, model: Any) -> tuple[DataSource | None, DataSource | None]:
-        """Both sources, opened against the inputs of `model`."""
+    def open(self, model: Any, *, seed: int = 0) -> tuple[DataSource | None, DataSource | None]:
+        """Both sources, opened against the inputs of `model`; `seed` chooses where only some samples are wanted."""
         from onnxcompress.data import open_data
 
-        samples = None if self.spec is None else open_data(self.spec, model, **self.settings)
+        drawn: dict[str, Any] = {"seed": seed, **self.settings}
+        samples = None if self.spec is None else open_data(self.spec, model, **drawn)
         if self.eval_spec is None:
             return samples, None
         settings = {k: v for k, v in self.settings.items() if k != "samples"}
@@ -207,7 +208,7 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
     merged.setdefault("scope", Scope(only, exclude))
     loaded = load(model)
     if isinstance(data, DataOptions):
-        data, evaluation = data.open(loaded)
+        data, evaluation = data.open(loaded, seed=merged.get("seed", 0))
         merged.setdefault("eval_data", evaluation)
     result = manager.run(loaded, data=data, **merged)
     if timed:

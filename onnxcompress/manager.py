@@ -19,7 +19,7 @@ from onnxcompress.cost import costs
 from onnxcompress.data import DataSource, open_data, remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
-from onnxcompress.measurement import measure, measure_between
+from onnxcompress.measurement import far_apart, measure, measure_between
 from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
 from onnxcompress.recipe import Recipe
 from onnxcompress.report import PassRecord, Report
@@ -242,6 +242,7 @@ class PassManager:
                 report.notes.append(f"accuracy NOT measured: {none if ctx.data is None else few}")
             return
         comparison, report.quality = measure(model, ctx, metric)
+        report.notes += far_apart(report.quality)
         gate.check(comparison)
 
 

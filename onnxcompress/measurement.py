@@ -6,7 +6,7 @@ it is now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from onnxcompress import verify
@@ -20,6 +20,7 @@ Metric = Callable[..., float]
 
 # Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
 _SAMPLES_BETWEEN = 128
+_FAR_DB = 10.0  # signal to noise below which an output is off by about a third (10 ** -0.5) or more
 
 
 def measure(model: ir.Model, ctx: Context, metric: Metric | None) -> tuple[verify.Comparison, dict[str, Any]]:
@@ -58,3 +59,12 @@ def _from_the_start(figures: dict[str, Any], change: dict[str, Any], start: dict
             renamed[f"{score}_teacher"] = figures[f"{score}_before"]
             renamed[f"{score}_before"] = change[f"{score}_before"]
     return renamed | ({"interval": change["interval"]} if "interval" in change else {})
+
+
+def far_apart(quality: Mapping[str, Any]) -> list[str]:
+    """A remark where the outputs are far apart and nothing that a user would look at has said so."""
+    noise = quality.get("sqnr_db")
+    if noise is None or noise >= _FAR_DB or {"accuracy_after", "metric_after"} & set(quality):
+        return []
+    hint = "judge the result by --metric or labels, exclude what is sensitive, or hold it to --min-sqnr"
+    return [f"the outputs are far from the reference's, {noise:.1f} dB: {hint}"]

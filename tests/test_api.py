@@ -135,3 +135,11 @@ def test_the_same_call_gives_the_same_bytes(table: dict[str, np.ndarray], tmp_pa
     data = {"features": table["x_train"]}
     files = [oc.prune(MLP, data=data, ratio=0.5).save(tmp_path / f"{i}.onnx") for i in range(2)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_seed_also_chooses_the_samples() -> None:
+    options = api.DataOptions(str(TABLE), settings={"mapping": {"features": "x_train"}, "samples": 20})
+    chosen = [options.open(oc.load(MLP), seed=seed)[0] for seed in (0, 0, 1)]
+    first, again, other = (s.read(range(20))["features"] for s in chosen if s is not None)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)

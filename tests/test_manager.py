@@ -210,6 +210,12 @@ def test_one_sample_leaves_none_to_measure_on() -> None:
     assert any("one sample leaves none to measure on" in note for note in report.notes)
 
 
+@pytest.mark.parametrize(("factor", "labels", "said"), [(2.0, False, True), (2.0, True, False), (1.01, False, False)])
+def test_outputs_far_apart_are_said_where_nothing_else_tells(factor: float, labels: bool, said: bool) -> None:
+    report = PassManager([Scale(factor=factor)]).run(_model(), data=_data(labels=labels)).report
+    assert any("far from the reference's" in note for note in report.notes) == said
+
+
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(UsageError, match="--seed -1 is negative"):
         PassManager([Scale(factor=2.0)]).run(_model(), seed=-1)

@@ -61,7 +61,7 @@ def _quantization(state: dict[str, Any]) -> str:
 
 
 def _tensor(tensor: Tensor) -> str:
-    dims = "?" if tensor.shape is None else "x".join("?" if d is None else str(d) for d in tensor.shape) or "scalar"
+    dims = "?" if tensor.shape is None else " x ".join("?" if d is None else str(d) for d in tensor.shape) or "scalar"
     return f"{tensor.name}  {tensor.dtype}  {dims}"
 
 

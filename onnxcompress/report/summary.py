@@ -161,7 +161,7 @@ def pass_line(record: PassRecord) -> str:
     """What one pass changed, in few words."""
     parts = [units.change(key, record.before, record.after) for key in units.LABELS]
     told = ", ".join(part for part in parts if part)
-    return told or ("values changed, costs did not" if record.changed else "left the model as it was")
+    return told or ("changed, at the same cost" if record.changed else "left the model as it was")
 
 
 def group_findings(findings: list[Finding]) -> list[FindingGroup]:

@@ -42,10 +42,11 @@ def times(before: float, after: float) -> str:
 
 
 def change(key: str, before: Mapping[str, int], after: Mapping[str, int]) -> str:
-    """``params 1.2 M -> 0.6 M``; empty where nothing changed or the figure is absent."""
-    if key not in before or key not in after or before[key] == after[key]:
+    """``parameters 1.2 M -> 0.6 M``; empty where no change can be seen in these digits or the figure is absent."""
+    if key not in before or key not in after:
         return ""
-    return f"{LABELS[key]} {cost(key, before[key])} -> {cost(key, after[key])}"
+    was, now = cost(key, before[key]), cost(key, after[key])
+    return "" if was == now else f"{LABELS[key]} {was} -> {now}"
 
 
 def share(value: float) -> str:

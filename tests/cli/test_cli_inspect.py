@@ -12,7 +12,7 @@ def test_the_text_tells_costs_operators_and_layers(cli: CommandLine, model: Path
     for part in (
         "multiply-adds  64",
         "ai.onnx 21",
-        "x  float  Nx2x4x4",
+        "x  float  N x 2 x 4 x 4",
         "Conv 1",
         "100.0 %  Conv  conv",
         "quantization   none",

@@ -45,7 +45,10 @@ def test_latency_within_the_noise_is_called_noise() -> None:
 def test_pass_line_covers_all_three_outcomes() -> None:
     one = costs(1, 1, 1, 1)
     assert pass_line(PassRecord("p", {}, False, 0.0, one, one)) == "left the model as it was"
-    assert pass_line(PassRecord("p", {}, True, 0.0, one, one)) == "values changed, costs did not"
+    assert pass_line(PassRecord("p", {}, True, 0.0, one, one)) == "changed, at the same cost"
+    assert pass_line(PassRecord("p", {}, True, 0.0, costs(1, 1, 830_400, 1), costs(1, 1, 830_300, 1))) == (
+        "changed, at the same cost"
+    )
     assert pass_line(PassRecord("p", {}, True, 0.0, one, costs(1, 1, 1, 3))) == "nodes 1 -> 3"
 
 
