@@ -21,7 +21,7 @@ from onnxcompress.shapes.bounds import IntegerUse, integer_use
 SIZES = (32, 64, 16, 128, 512, 256, 8, 4, 2, 1, 640, 1024, 2048)
 """Sizes tried for free axes that are not a batch: multiples of 32 first, for networks that halve five times."""
 
-_LARGEST = 1 << 26
+_LARGEST = 1 << 24
 """Most elements of an input that a guessed size may give: where every axis is free, 2048 on each would fill memory."""
 
 _REFUSED = {
