@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint data ci bench nightly zoo samples clean
+.PHONY: help demo test lint data ci bench nightly versions zoo samples clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,15 +35,20 @@ data: $(READY) ## Tests on real models and data; needs ONNXCOMPRESS_TEST_DATA
 ci: ## What continuous integration runs: lint, types, tests, real data
 	.ci/run
 
-bench: $(READY) ## Measure against other tools (long; prints figures, asserts none)
+bench: $(READY) ## Measure calibration and start-up beside what they are judged by (prints figures, asserts none)
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/calibration.py
 
-nightly: $(READY) ## The long tests; with ONNXCOMPRESS_TEST_DATA also the zoo
-	$(BIN)/python -m pytest -m nightly $(ARGS)
+nightly: $(READY) ## The long tests, and both ends of the versions; with ONNXCOMPRESS_TEST_DATA also the zoo
+	$(BIN)/python -m pytest -n auto -m nightly $(ARGS)
+	$(MAKE) versions
 	@if [ -n "$$ONNXCOMPRESS_TEST_DATA" ]; then $(MAKE) zoo; else echo "zoo: no ONNXCOMPRESS_TEST_DATA, not run"; fi
 
+versions: $(READY) ## The default tests with the oldest and newest packages on every Python found
+	$(BIN)/python tests/nightly/versions.py
+
 zoo: $(READY) ## The three commands on every model of ONNXCOMPRESS_TEST_DATA, as a table
-	$(BIN)/python benchmarks/real_models.py --out out/real_models.md $(ARGS)
+	$(BIN)/python benchmarks/real_models.py --out docs/results/real_models.md $(ARGS)
 
 samples: $(READY) ## Make the samples' data and train their models anew
 	$(BIN)/python samples/data/make_data.py

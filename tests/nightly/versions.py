@@ -54,7 +54,8 @@ def _outcome(version: str, end: str, arguments: list[str]) -> str:
         try:
             _make(interpreter, version, end, Path(name), python)
         except subprocess.CalledProcessError as error:
-            return f"FAILED to install: {(error.stderr or b'').decode()[-400:]}"
+            print(error.stdout.decode(), error.stderr.decode())
+            return "FAILED to install: see above"
         return _tests(python, arguments)
 
 
