@@ -216,13 +216,15 @@ class PassManager:
             )
 
     def _check_changed(self, report: Report) -> None:
-        lossless = all(p.effect is Effect.ANALYSIS for p in self.passes)
-        if report.fingerprints["input"] != report.fingerprints["output"] or self.allow_unchanged or lossless:
+        """Refuse a run in which no pass that compresses (or, without one, no pass at all) changed anything."""
+        lossy = [r for p, r in zip(self.passes, report.passes, strict=True) if p.effect is Effect.LOSSY]
+        looking_only = all(p.effect is Effect.ANALYSIS for p in self.passes)
+        if any(r.changed for r in lossy or report.passes) or self.allow_unchanged or looking_only:
             return
         reasons = sorted({f.code for f in report.findings if f.severity != "info"} or {f.code for f in report.findings})
         raise GateError(
-            "the model came out unchanged; nothing was written",
-            why=f"every pass left it alone ({', '.join(reasons[:6]) or 'nothing to do'})",
+            "nothing was compressed; nothing was written",
+            why=f"every pass that could left the model alone ({', '.join(reasons[:6]) or 'nothing to do'})",
             hint="See the findings with -v, or give --allow-unchanged to write it all the same.",
             code="GATE-UNCHANGED",
         )

@@ -184,11 +184,13 @@ def test_what_edits_float_weights_comes_before_quantization(quantizer: str, late
 
 
 def test_a_run_that_changes_nothing_is_refused() -> None:
-    with pytest.raises(GateError, match="unchanged") as caught:
+    with pytest.raises(GateError, match="nothing was compressed") as caught:
         PassManager([Scale(factor=1.0)]).run(_model())
     assert caught.value.exit_code == 5
     assert PassManager([Scale(factor=1.0)], allow_unchanged=True).run(_model()).report.after
     assert PassManager([Look()]).run(_model()).report.after
+    with pytest.raises(GateError, match="nothing was compressed"):
+        PassManager([ExactScale(factor=1.0 + 1e-7), Scale(factor=1.0)]).run(_model())
 
 
 def test_missing_data_is_named_before_any_work() -> None:

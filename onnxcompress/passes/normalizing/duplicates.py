@@ -26,10 +26,10 @@ def merge_duplicates(model: ir.Model) -> int:
 
 
 def _merge(graph: ir.Graph) -> int:
-    return sum(_share(alike, graph) for alike in _candidates(graph) if len(alike) > 1)
+    return sum(_share(alike, graph) for alike in candidates(graph) if len(alike) > 1)
 
 
-def _candidates(graph: ir.Graph) -> list[list[ir.Value]]:
+def candidates(graph: ir.Graph) -> list[list[ir.Value]]:
     """Initializers grouped by type and shape, before any content is read."""
     groups: dict[tuple[ir.DataType, tuple[int, ...]], list[ir.Value]] = defaultdict(list)
     for value in graph.initializers.values():
@@ -44,7 +44,7 @@ def _share(alike: list[ir.Value], graph: ir.Graph) -> int:
     first: dict[bytes, ir.Value] = {}
     dropped = 0
     for value in alike:
-        digest = _digest(value)
+        digest = digest_of(value)
         keeper = None if digest is None else first.setdefault(digest, value)
         if keeper is None or keeper is value:
             continue
@@ -55,7 +55,7 @@ def _share(alike: list[ir.Value], graph: ir.Graph) -> int:
     return dropped
 
 
-def _digest(value: ir.Value) -> bytes | None:
+def digest_of(value: ir.Value) -> bytes | None:
     """A hash of the stored bytes; None for a float tensor of one number throughout."""
     tensor = value.const_value
     assert tensor is not None

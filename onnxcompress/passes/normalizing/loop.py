@@ -12,6 +12,7 @@ from onnxcompress.passes.normalizing.constants import lift_constants
 from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.normalizing.duplicates import merge_duplicates
 from onnxcompress.passes.normalizing.folding import Folder
+from onnxcompress.passes.normalizing.hoisting import hoist_shared
 from onnxcompress.passes.normalizing.identities import remove_identities
 from onnxcompress.passes.normalizing.weights_as_inputs import freeze_weights
 from onnxcompress.report import Finding
@@ -22,6 +23,7 @@ _MESSAGES = {
     "NORMALIZE-INLINED": "If nodes with a settled condition were replaced by the branch taken",
     "NORMALIZE-FOLDED": "nodes with constant inputs were computed once",
     "NORMALIZE-IDENTITY": "Identity and inference-mode Dropout nodes were removed",
+    "NORMALIZE-HOISTED": "copies of constants that several bodies held are gone; the main graph holds one",
     "NORMALIZE-MERGED": "initializers with equal content now share one",
     "NORMALIZE-DEAD": "nodes and initializers that nothing reads were removed",
 }
@@ -57,6 +59,7 @@ def _round(model: ir.Model, counts: Counter[str], folder: Folder | None, *, merg
         rules["NORMALIZE-FOLDED"] = folder
     rules["NORMALIZE-IDENTITY"] = remove_identities
     if merge:
+        rules["NORMALIZE-HOISTED"] = hoist_shared
         rules["NORMALIZE-MERGED"] = merge_duplicates
     rules["NORMALIZE-DEAD"] = remove_dead
     applied = {code: n for code, rule in rules.items() if (n := rule(model))}
