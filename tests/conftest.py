@@ -11,6 +11,10 @@ import pytest
 VARIABLE = "ONNXCOMPRESS_TEST_DATA"
 TIER = ("tier", "data")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before numpy and torch load: workers that each start a thread a core spin on each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def data_folder() -> Path | None:
     """The folder of real models and data, where this machine has one."""
