@@ -127,6 +127,7 @@ def test_distill_says_exactly_what_to_give(cli: CommandLine, model: Path) -> Non
 
 
 def test_distill_trains_and_names_its_output(cli: CommandLine, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     text = (
         '<ir_version: 10, opset_import: ["" : 21]> g (float[N,2] x) => (float[N,2] y)'
         " <float[2,2] w = {%s}> { [product] y = MatMul(x, w) }"
