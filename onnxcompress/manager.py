@@ -7,10 +7,9 @@ the original. An error anywhere leaves the caller's model as it was, and nothing
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,13 @@ from onnxcompress.data import DataSource, open_data, remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
 from onnxcompress.measurement import far_apart, measure, measure_between
+from onnxcompress.order import check_order, transactions
 from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
 from onnxcompress.recipe import Recipe
 from onnxcompress.report import PassRecord, Report
 from onnxcompress.result import Result
 from onnxcompress.runtime_options import RuntimeOptions
-from onnxcompress.shapes import infer
+from onnxcompress.shapes import ShapeTable, infer
 from onnxcompress.targets import Target, load_target
 
 if TYPE_CHECKING:
@@ -141,11 +141,12 @@ class PassManager:
         gate.check_resolution(ctx.held_out, ctx.original, metric=metric is not None)
         report = Report(recipe=[p.spec() for p in self.passes], environment=environment(ctx.runtime))
         report.before = _costs(ctx.original, ctx)
-        report.notes += remarks(ctx.data, ctx.held_out, model=ctx.original)
+        notes = [_table(ctx.original, ctx).size_note(), *remarks(ctx.data, ctx.held_out, model=ctx.original)]
+        report.notes += dict.fromkeys(filter(None, notes))
         report.fingerprints["input"] = _fingerprint(ctx.original, ctx)
         report.teacher = model_io.fingerprint(ctx.teacher) if has_teacher else ""
         current = ctx.original
-        for group in _transactions(self.passes):
+        for group in transactions(self.passes):
             current = self._transaction(group, current, ctx, report)
         report.after = _costs(current, ctx)
         report.fingerprints["output"] = _fingerprint(current, ctx)
@@ -218,8 +219,8 @@ class PassManager:
     def _check_changed(self, report: Report) -> None:
         """Refuse a run in which no pass that compresses (or, without one, no pass at all) changed anything."""
         lossy = [r for p, r in zip(self.passes, report.passes, strict=True) if p.effect is Effect.LOSSY]
-        looking_only = all(p.effect is Effect.ANALYSIS for p in self.passes)
-        if any(r.changed for r in lossy or report.passes) or self.allow_unchanged or looking_only:
+        expected = any(p.effect is not Effect.ANALYSIS for p in self.passes) and not self.allow_unchanged
+        if not expected or any(r.changed for r in lossy or report.passes):
             return
         reasons = sorted({f.code for f in report.findings if f.severity != "info"} or {f.code for f in report.findings})
         raise GateError(
@@ -248,33 +249,6 @@ class PassManager:
         gate.check(comparison)
 
 
-def check_order(passes: Sequence[Pass]) -> None:
-    """Refuse an order that a pass declares impossible.
-
-    Raises:
-        UsageError: Naming the two passes.
-    """
-    seen: set[str] = set()
-    for pass_ in passes:
-        clash = next((name for name in pass_.not_after if name in seen), None)
-        if clash:
-            raise UsageError(
-                f"{pass_.name} cannot run after {clash}",
-                why="it would undo or miss what that pass did",
-                hint=f"Move {pass_.name} before {clash} in the recipe.",
-                code="USAGE-PASS-ORDER",
-            )
-        seen.add(pass_.name)
-
-
-def _transactions(passes: Sequence[Pass]) -> Iterator[tuple[Pass, ...]]:
-    for exact, group in itertools.groupby(passes, key=lambda p: p.effect is not Effect.LOSSY):
-        if exact:
-            yield tuple(group)
-        else:
-            yield from ((p,) for p in group)
-
-
 def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSource | None, DataSource | None]:
     measuring = None if eval_data is None else open_data(eval_data, model)
     if data is None:
@@ -285,11 +259,14 @@ def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSo
     return samples.split(0.2, seed=seed) if len(samples) > 1 else (samples, None)
 
 
+def _table(model: ir.Model, ctx: Context) -> ShapeTable:
+    """Shapes of the current graph; kept until a pass changes it."""
+    return ctx.analyses.get("shapes", lambda: infer(model, shapes=ctx.shapes, runtime=ctx.runtime))
+
+
 def _costs(model: ir.Model, ctx: Context) -> dict[str, int]:
     """Costs of the current graph; kept until a pass changes it."""
-    return ctx.analyses.get(
-        "costs", lambda: costs(model, infer(model, shapes=ctx.shapes, runtime=ctx.runtime)).summary()
-    )
+    return ctx.analyses.get("costs", lambda: costs(model, _table(model, ctx)).summary())
 
 
 def _fingerprint(model: ir.Model, ctx: Context) -> str:

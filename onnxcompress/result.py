@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,12 @@ class Result:
         recipe: The passes and settings that were run.
     """
 
-    model: ir.Model
-    report: Report
+    model: ir.Model = field(repr=False)
+    report: Report = field(repr=False)
     recipe: Recipe
+
+    def __str__(self) -> str:
+        return str(self.report)
 
     def proto(self) -> onnx.ModelProto:
         """The model as a protobuf message.

@@ -12,7 +12,8 @@ import pytest
 from onnxcompress import graph, model_io, registry
 from onnxcompress.data import ArraySource
 from onnxcompress.errors import CompressError, GateError, InternalError, ModelError, UsageError
-from onnxcompress.manager import PassManager, check_order
+from onnxcompress.manager import PassManager
+from onnxcompress.order import check_order, transactions
 from onnxcompress.passes.base import Context, Effect, Pass, Scope, option
 from onnxcompress.report import Finding, PassRecord
 
@@ -307,3 +308,8 @@ def test_with_a_teacher_the_student_is_measured_against_it() -> None:
     assert quality["top1_agreement_before"] < 1.0
     assert quality["accuracy_after"] == quality["accuracy_teacher"]
     assert result.report.teacher == model_io.fingerprint(teacher)
+
+
+def test_exact_passes_in_a_row_share_a_transaction() -> None:
+    groups = transactions([Look(), ExactScale(), Scale(), Scale(), Early()])
+    assert [[p.name for p in group] for group in groups] == [["look", "exact-scale"], ["scale"], ["scale"], ["early"]]

@@ -102,7 +102,8 @@ def inspect_model(
         shapes: Sizes of dynamic inputs, by name.
         runtime: Custom operators.
     """
-    found = costs(model, infer(model, shapes=shapes, runtime=runtime))
+    table = infer(model, shapes=shapes, runtime=runtime)
+    found = costs(model, table)
     nodes = [node for node in iter_nodes(model) if node.op_type != "Constant"]
     layers = [_layer(node, found.macs_by_node) for node in nodes]
     return Inspection(
@@ -117,7 +118,7 @@ def inspect_model(
         layers=[layer for layer in layers if layer.macs or layer.params],
         names=[label(node) for node in nodes],
         metadata=dict(model.metadata_props),
-        notes=_notes(model, found.unknown),
+        notes=[*_notes(model, found.unknown), *filter(None, [table.size_note()])],
     )
 
 
