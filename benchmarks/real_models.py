@@ -106,7 +106,7 @@ def _is_large(entry: Entry) -> bool:
 
 def _training_steps(entry: Entry) -> int:
     """300, the default; 50 where a step costs seconds on one core."""
-    return 50 if _is_large(entry) else 300
+    return 20 if _is_large(entry) else 300
 
 
 def _row(entry: Entry, step: str, run: Callable[[], oc.Result], samples: Samples) -> Row:
@@ -196,14 +196,14 @@ def _page(rows: list[Row]) -> str:
 Written by `python benchmarks/real_models.py --out docs/results/real_models.md`; one thread, seed 0; {versions}.
 
 - `prune`: `--ratio 0.5`, with the closed-form repair. `quantize`: target ort-cpu; `quantize-trt`: target tensorrt.
-- `distill`: a student that lost 30 % of its channels and was not repaired; 300 steps, 50 on models of 25 M MACs and
+- `distill`: a student that lost 30 % of its channels and was not repaired; 300 steps, 20 on models of 25 M MACs and
   more. No labels are used in training.
 - `auto`: `run auto`; without its distill step on those larger models.
 - Score: accuracy (or the metric) of input and output on samples that nothing was fitted to; without labels the SQNR
   of the worst output, and top-1 agreement where the output names a class: for `distill` against the teacher, before and
   after; for the others against the input.
-- ms: medians of one run at up to 16 samples, ONNX Runtime on CPU, paired and interleaved. TensorRT's files are not meant
-  for this runtime. Runs under 10 ms claim no speed.
+- ms: medians of one run at up to 16 samples, ONNX Runtime on CPU, paired and interleaved. TensorRT's files are not
+  meant for this runtime. Runs under 10 ms claim no speed.
 
 {_table(rows)}
 """
