@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from builders.io_models import external, info, matmul, model
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
@@ -405,6 +406,11 @@ def _shard_of_nothing() -> onnx.ModelProto:
     return proto
 
 
+def _current_runtime() -> bool:
+    """Whether onnxruntime is as new as onnx: 1.32 is the first to know what onnx 1.23 knows."""
+    return tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) >= (1, 32)
+
+
 def _stray_bits() -> onnx.ModelProto:
     return _weights(TensorProto(name="w", data_type=TensorProto.FLOAT6E2M3, dims=[1], raw_data=b"\xff"), opset=28)
 
@@ -519,6 +525,8 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
 def test_refused_by_name(name: str) -> None:
     build, code, where = REFUSED[name]
     proto = build()
+    if name == "stray bits" and not _current_runtime():
+        pytest.skip("this onnxruntime does not know the operator set that has 6-bit floats")
     if code == "MODEL-NO-OPSET":
         del proto.opset_import[:]
     error = _fails(proto)
@@ -527,12 +535,12 @@ def test_refused_by_name(name: str) -> None:
     assert isinstance(error, ModelError)
 
 
+@pytest.mark.skipif(not _current_runtime(), reason="an older onnxruntime refuses the newest operator set, as it should")
 def test_the_newest_versions_load() -> None:
     assert load(_relu(opset=onnx.defs.onnx_opset_version(), ir_version=onnx.IR_VERSION))
 
 
 def test_a_model_newer_than_the_runtime_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
     def older(*_: object, **__: object) -> None:

@@ -226,6 +226,8 @@ def test_tiny_models_have_no_weights_file(tmp_path: Path) -> None:
 def test_external_tensors_in_every_place_survive(tmp_path: Path, place: str) -> None:
     from builders.io_models import external
 
+    if place == "subgraph" and tuple(int(part) for part in ort.__version__.split(".")[:2]) < (1, 28):
+        pytest.skip("before 1.28 onnxruntime cannot read external data of a subgraph")
     numbers = np.arange(1024, dtype=np.float32)
     (tmp_path / "w.bin").write_bytes(numbers.tobytes())
     proto = placements(external("t", [1024], location="w.bin"))[place]
