@@ -84,8 +84,8 @@ def test_a_missing_custom_operator_library_is_named(cli: CommandLine, detector: 
 
 
 def test_default_names(cli: CommandLine, model: Path) -> None:
-    assert cli("quantize", model, "-q").out == f"{model.with_name('model.int8.onnx')}\n"
     detector = _detector(model.with_name("detector.onnx"))
+    assert cli("quantize", detector, "-q").out == f"{detector.with_name('detector.int8.onnx')}\n"
     assert cli("prune", detector, "-q", "--ratio", "0.5").out == f"{detector.with_name('detector.pruned.onnx')}\n"
 
 
