@@ -39,6 +39,7 @@ _PROBE = 256
 # Peak rates that are tried, as factors on the default of the student's kind.
 _TRIALS = (3.0, 1.0, 0.3)
 _TRIAL_STEPS = 24
+_LEAST_TRIAL_STEPS = 4
 _FALL = 0.9
 _EVALUATIONS = 10
 # Fewer samples in one run say too little about a channel's mean and spread.
@@ -194,7 +195,9 @@ class _Distillation:
         base = default_rate(quantized=is_quantized(self.job.student), sensitive=sensitive, hints=hints)
         start = trainer.probe_loss(self.probe)
         rates = [base * factor for factor in _TRIALS]
-        falls = (r for r in rates if trainer.loss_after(_TRIAL_STEPS, r, self.probe) < _FALL * start)
+        # Three trials together cost at most three eighths of the training, however short that is.
+        steps = min(_TRIAL_STEPS, max(_LEAST_TRIAL_STEPS, self.settings.steps // 8))
+        falls = (r for r in rates if trainer.loss_after(steps, r, self.probe) < _FALL * start)
         return next(falls, rates[-1])
 
     def _chosen(self) -> list[tuple[Weight, torch.nn.Parameter]]:
