@@ -52,15 +52,19 @@ CASES = {
         (2, 4, 7),
     ),
     "grouped transposed conv": (
-        "g (float[N,4,5,5] x) => (float[N,6,A,B] y) "
-        f"{{ c = ConvTranspose<group=2, strides=[2,2]>(x, w, b) y = {BN}(c,g,o,m,v) }}",
+        (
+            "g (float[N,4,5,5] x) => (float[N,6,A,B] y) "
+            f"{{ c = ConvTranspose<group=2, strides=[2,2]>(x, w, b) y = {BN}(c,g,o,m,v) }}"
+        ),
         {"w": (4, 3, 3, 3), "b": (6,)},
         6,
         (2, 4, 5, 5),
     ),
     "gemm": (
-        "g (float[N,4] x) => (float[N,6] y) "
-        f"{{ c = Gemm<transB=1, alpha=0.5, beta=2.0>(x, w, b) y = {BN}(c,g,o,m,v) }}",
+        (
+            "g (float[N,4] x) => (float[N,6] y) "
+            f"{{ c = Gemm<transB=1, alpha=0.5, beta=2.0>(x, w, b) y = {BN}(c,g,o,m,v) }}"
+        ),
         {"w": (6, 4), "b": (6,)},
         6,
         (3, 4),
