@@ -55,7 +55,7 @@ def headline(report: Report) -> list[tuple[str, str]]:
 def _sections(report: Report) -> list[tuple[str, list[Row]]]:
     sections = [
         ("Size and work", cost_rows(report.before, report.after)),
-        ("Quality on held-out samples", quality_rows(report.quality)),
+        ("Quality on held-out samples" if report.passes else "Quality on the samples", quality_rows(report.quality)),
         ("Time of a run", latency_rows(report.latency)),
     ]
     return [(title, rows) for title, rows in sections if rows]

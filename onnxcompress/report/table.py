@@ -100,7 +100,7 @@ def findings_table(groups: list[FindingGroup]) -> Table:
 
 def _samples(report: Report) -> list[str]:
     count = report.quality.get("samples")
-    return [f"quality measured on {count} held-out samples"] if count else []
+    return [f"quality measured on {count} {'held-out ' if report.passes else ''}samples"] if count else []
 
 
 def _table(*headings: str) -> Table:
