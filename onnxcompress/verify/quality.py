@@ -161,11 +161,11 @@ class _Tally:
         if not _directions(first):
             self.scores.add(name)
 
-    def class_pairs(self, labels: np.ndarray | None) -> tuple[str, np.ndarray | None]:
+    def class_pairs(self) -> tuple[str, np.ndarray | None]:
         """The class output and its classes, [reference or candidate, sample]; embeddings do not name classes."""
         for name, blocks in self.classes.items():
             pairs = np.concatenate(blocks, axis=1)
-            if pairs.shape[1] == self.samples and (name in self.scores or labels is not None):
+            if pairs.shape[1] == self.samples and name in self.scores:
                 return name, pairs
         return "", None
 
@@ -174,7 +174,7 @@ class _Tally:
     ) -> Comparison:
         figures: dict[str, Any] = {}
         labels = None if labels is None else np.asarray(labels)
-        name, pairs = self.class_pairs(labels)
+        name, pairs = self.class_pairs()
         if pairs is not None:
             figures.update(_agreement(name, pairs))
             if labels is not None and labels.shape == (self.samples,) and labels.dtype.kind in "iub":

@@ -85,8 +85,10 @@ def test_class_ids_and_second_outputs():
 
 def test_an_embedding_names_no_class():
     model = parsed("g (float[N,4] x) => (float[N,4] y) { y = LpNormalization<axis=1, p=2>(x) }")
-    found = compare(model, model, ArraySource({"x": X}))
-    assert found.top1_agreement is None
+    for labels in (None, np.zeros(len(X), np.int64)):
+        found = compare(model, model, ArraySource({"x": X}, labels))
+        assert found.top1_agreement is None
+        assert found.accuracy_candidate is None
     assert class_output(model) == ""
     assert class_output(linear()) == "logits"
 
