@@ -206,7 +206,8 @@ Written by `python benchmarks/real_models.py --out docs/results/real_models.md`;
   of the worst output, and top-1 agreement where the output names a class: for `distill` against the teacher, before and
   after; for the others against the input.
 - ms: medians of one run at up to 16 samples, ONNX Runtime on CPU, paired and interleaved. TensorRT's files are not
-  meant for this runtime. Runs under 10 ms claim no speed.
+  meant for this runtime. Runs under 10 ms claim no speed. Taken on a shared machine: the pair before and after is
+  fair (it ran side by side), seconds and milliseconds of different rows are not.
 
 {_table(rows)}
 """
