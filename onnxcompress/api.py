@@ -200,9 +200,8 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
     from onnxcompress.manager import PassManager
     from onnxcompress.model_io import load
 
-    manager_keys = ("target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record")
     merged = {**recipe.settings, **{k: v for k, v in common.items() if v is not None}}
-    manager = PassManager(recipe.passes, **{k: merged.pop(k) for k in manager_keys if k in merged})
+    manager = PassManager(recipe.passes, **{k: merged.pop(k) for k in _MANAGER_KEYS if k in merged})
     timed = merged.pop("latency", False)
     only, exclude = (_patterns(merged.pop(key, ())) for key in ("only", "exclude"))
     merged.setdefault("scope", Scope(only, exclude))
@@ -264,9 +263,11 @@ def auto(model: Any, *, data: Any, **options: Any) -> Result:
     return _command("auto", model, data, options)
 
 
+_MANAGER_KEYS = ("target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record")
+
 _COMMON = (
-    "eval_data", "teacher", "shapes", "scope", "runtime", "metric", "executor", "memory_bytes", "progress", "seed",
-    "target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record", "latency", "only", "exclude",
+    *_MANAGER_KEYS, "eval_data", "teacher", "shapes", "scope", "runtime", "metric", "executor", "memory_bytes",
+    "progress", "seed", "latency", "only", "exclude",
 )  # fmt: skip
 
 
