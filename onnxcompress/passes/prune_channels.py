@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from onnxcompress.passes.base import Context, Effect, Pass, option
+from onnxcompress.passes.pruning.scores import NAMES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,7 +28,7 @@ class PruneChannels(Pass):
     ratio: float | None = option(None, "Fraction of the channels to remove, 0 to 1.")
     target_macs: str = option("", "Multiply-accumulates to reach: 0.5x of the original, or a figure such as 2M.")
     target_params: str = option("", "Parameters to reach: 0.5x of the original, or a figure such as 200k.")
-    score: str = option("l2", "Norm that tells which channels go first.", choices=("l1", "l2"))
+    score: str = option("l2", "What tells which channels go first.", choices=NAMES)
     allocation: str = option(
         "uniform",
         "uniform: every layer gives the same fraction; global: the least important per cost, wherever they are.",

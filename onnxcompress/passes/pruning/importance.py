@@ -1,49 +1,44 @@
-"""Importance of a class of atoms: the mean, over the weights it has a slice in, of the slice's normalised norm.
-
-For a weight W and an axis with atoms a: n(i) = |W[.., i, ..]|_p, divided by its mean over the axis; a class takes the
-mean over all its positions in all weights of linear ops. Data-free; published comparisons put L1 and L2 within a point
-of the best criterion (docs/results).
-"""
+"""Importance by the score that the user named; where it has nothing to say, by l2."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxcompress.passes.pruning.atoms import Ids
-from onnxcompress.passes.pruning.trace import Trace, Use, array
+from onnxcompress.graph import label
+from onnxcompress.passes.pruning.scores import load_score
+from onnxcompress.passes.pruning.trace import Trace
+from onnxcompress.report import Finding
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.base import Context
+
+FALLBACK = "l2"
 
 
-def importance(found: Trace, score: str) -> np.ndarray:
-    """One number an atom (its class's): about 1 for an average channel, 0 where no weight is known.
+def importance(found: Trace, score: str, ctx: Context) -> tuple[np.ndarray, list[Finding]]:
+    """One number an atom (its class's), finite and at least 0, and what was scored in another way than asked.
 
     Args:
         found: The trace.
-        score: ``l1`` or ``l2``.
+        score: One of `onnxcompress.passes.pruning.scores.NAMES`.
+        ctx: Seed, and samples for those that need them.
     """
-    total, count = np.zeros(len(found.atoms)), np.zeros(len(found.atoms))
-    for use in found.uses:
-        if use.linear:
-            for ids, norms in _slices(use, score):
-                roots = found.atoms.roots(ids)
-                np.add.at(total, roots, norms / (norms.mean() or 1.0))
-                np.add.at(count, roots, 1.0)
-    mean = total / np.maximum(count, 1.0)
-    return mean[found.atoms.roots(np.arange(len(found.atoms)))]
-
-
-def _slices(use: Use, score: str) -> Iterator[tuple[Ids, np.ndarray]]:
-    weights = array(use.value)
-    if weights is None:
-        return
-    weights = np.abs(weights.astype(np.float64))
-    power = weights if score == "l1" else weights**2
-    finish = (lambda sums: sums) if score == "l1" else np.sqrt
-    for axis, ids in enumerate(use.labels):
-        if ids is not None:
-            yield ids, finish(power.sum(axis=tuple(a for a in range(power.ndim) if a != axis)))
-    inputs, groups = use.grouped or (None, 1)
-    if inputs is not None:
-        blocks = power.reshape(groups, power.shape[0] // groups, power.shape[1], -1)
-        yield inputs, finish(blocks.sum(axis=(1, 3)).ravel())
+    values = load_score(score)(found, ctx)
+    if not np.isnan(values).any():
+        return values, []
+    other = load_score(FALLBACK)(found, ctx)
+    findings: list[Finding] = []
+    unknown = np.isnan(values)
+    frozen = found.atoms.frozen()
+    for producer in found.producers:
+        roots = found.atoms.roots(producer.ids)
+        # A layer is scored by one rule: numbers of two rules do not compare.
+        if unknown[roots].any():
+            unknown[roots] = True
+            if not frozen[roots].all():
+                text = f"scored by {FALLBACK}: {score} knows nothing of its channels"
+                findings.append(Finding("PRUNE-SCORE-FALLBACK", text, label(producer.node)))
+    values = np.where(unknown, other, values)
+    return values[found.atoms.roots(np.arange(len(values)))], findings

@@ -45,10 +45,11 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     scope = in_scope(model, ctx.scope.only, ctx.scope.exclude)
     excluded = select_nodes(model, ctx.scope.exclude, strict=False)
     found = trace(model, table, RULES, scope, excluded)
-    choices = cells(found, importance(found, options.score))
+    scores, unscored = importance(found, options.score, ctx)
+    choices = cells(found, scores)
     before = costs(model, table)
     removed = decide(found, choices, options, ctx, before)
-    yield from _frozen(found)
+    yield from (*unscored, *_frozen(found))
     if not removed.any():
         yield Finding("PRUNE-NOTHING", _why_nothing(options, before), severity=Severity.WARNING)
         return
