@@ -14,9 +14,9 @@ from onnxcompress.cli.options import (
     DataFlags,
     Group,
     LogFlags,
+    MachineFlags,
     OutputFlags,
     QualityFlags,
-    RuntimeFlags,
     ScopeFlags,
     flag,
 )
@@ -39,7 +39,7 @@ def distill(
     output: OutputFlags,
     data: DataFlags,
     quality: QualityFlags,
-    runtime: RuntimeFlags,
+    runtime: MachineFlags,
     scope: ScopeFlags,
     log: LogFlags,
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxcompress.cli.console import Terminal, write_result
-from onnxcompress.cli.options import DataFlags, LogFlags, OutputFlags, QualityFlags, RuntimeFlags, ScopeFlags
+from onnxcompress.cli.options import DataFlags, LogFlags, MachineFlags, OutputFlags, QualityFlags, ScopeFlags
 from onnxcompress.errors import CompressError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Flags:
     output: OutputFlags
     data: DataFlags
     quality: QualityFlags
-    runtime: RuntimeFlags
+    runtime: MachineFlags
     scope: ScopeFlags
     log: LogFlags
 
@@ -142,6 +142,7 @@ def _run(
             teacher=teacher,
             shapes=flags.runtime.shapes(),
             runtime=flags.runtime.options(),
+            memory_bytes=flags.runtime.memory_bytes(),
             metric=_metric(flags.quality.metric),
             latency=flags.quality.latency,
             progress=progress,
@@ -197,7 +198,7 @@ def _tell(report: Report, terminal: Terminal, *, verbose: bool) -> None:
     terminal.draw(render(report, findings=verbose))
 
 
-def _trtexec(written: Path, result: Result, runtime: RuntimeFlags) -> str:
+def _trtexec(written: Path, result: Result, runtime: MachineFlags) -> str:
     """The line that builds the engine; what it lacks, where it cannot be written."""
     from onnxcompress.interop.tensorrt import trtexec_command
 

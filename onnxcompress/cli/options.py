@@ -163,6 +163,23 @@ class RuntimeFlags(Group):
 
 
 @dataclass(frozen=True)
+class MachineFlags(RuntimeFlags):
+    """The same for commands that compress, which also keep statistics."""
+
+    memory: str | None = flag(
+        None, "Most memory for one layer's statistics, e.g. 500M or 2G; 1G by default.", metavar="SIZE"
+    )
+
+    def memory_bytes(self) -> int | None:
+        """The ceiling in bytes; None where none was given.
+
+        Raises:
+            UsageError: Where it is no size.
+        """
+        return None if self.memory is None else _bytes(self.memory)
+
+
+@dataclass(frozen=True)
 class ScopeFlags(Group):
     """Which nodes are compressed; rewrites that keep the numbers are not bound by it."""
 
@@ -218,6 +235,20 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if not (height.isdecimal() and width.isdecimal()):
         raise UsageError(f"--size {text}", why="it is not HEIGHTxWIDTH", hint="Write it like --size 224x224.")
     return int(height), int(width)
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    unit = units.get(text[-1:].upper(), 1)
+    digits = text if unit == 1 else text[:-1]
+    try:
+        size = float(digits) * unit
+    except ValueError:
+        size = 0.0
+    if not 1 << 20 <= size < 1 << 50:
+        hint = "Write it like --memory 500M or --memory 2G; 1M is the least."
+        raise UsageError(f"--memory {text} is no size of memory", hint=hint, code="USAGE-BAD-VALUE")
+    return int(size)
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

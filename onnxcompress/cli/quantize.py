@@ -9,10 +9,10 @@ from onnxcompress.cli.execute import Flags, execute
 from onnxcompress.cli.options import (
     DataFlags,
     LogFlags,
+    MachineFlags,
     ModelPath,
     OutputFlags,
     QualityFlags,
-    RuntimeFlags,
     ScopeFlags,
 )
 
@@ -23,7 +23,7 @@ def quantize(
     output: OutputFlags,
     data: DataFlags,
     quality: QualityFlags,
-    runtime: RuntimeFlags,
+    runtime: MachineFlags,
     scope: ScopeFlags,
     log: LogFlags,
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxcompress.cli.options import DataFlags, RuntimeFlags, numbers, pairs
+from onnxcompress.cli.options import DataFlags, MachineFlags, RuntimeFlags, numbers, pairs
 from onnxcompress.errors import UsageError
 
 
@@ -63,3 +63,16 @@ def test_what_would_be_ignored_in_silence_is_refused() -> None:
         DataFlags(data="a.npz", eval_map=("x=x_test",)).options()
     with pytest.raises(UsageError, match="--threads -1 is no number of threads"):
         RuntimeFlags(threads=-1).options()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("500M", 500 << 20), ("2G", 2 << 30), ("1.5g", 3 << 29), ("4194304", 4 << 20)]
+)
+def test_memory_is_a_size(text, size):
+    assert MachineFlags(memory=text).memory_bytes() == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1G", "12", "nanG", "1e400", "G"])
+def test_memory_that_is_no_size_is_refused(text):
+    with pytest.raises(UsageError, match="--memory"):
+        MachineFlags(memory=text).memory_bytes()

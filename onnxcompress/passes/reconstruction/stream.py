@@ -1,8 +1,9 @@
 """Run a model piece by piece over a few batches, keeping only the tensors that later nodes still read.
 
-A stream advances through the nodes in topological order. Each piece is an ONNX Runtime session of its own, so that
-every node runs once however many stops there are (re-running the prefix for every layer would be quadratic), and the
-weights of nodes that lie ahead may be edited between two stops.
+A stream advances through the nodes in topological order. Each piece is an ONNX Runtime session of its own, made from
+the nodes of that piece alone, so that time and memory are linear in the number of nodes however many stops there are
+(re-running the prefix for every layer would be quadratic), and the weights of nodes that lie ahead may be edited
+between two stops. Nodes whose inputs are all there share a stop. Tensors beyond a budget wait on disk.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress import graph
+from onnxcompress.passes.reconstruction.spill import Store
 from onnxcompress.runtime import Session, runnable_part
 
 if TYPE_CHECKING:
     from onnxcompress.runtime_options import RuntimeOptions
 
 Run = dict[str, np.ndarray]
+
+_UNLIMITED = 1 << 62
 
 
 class Stream:
@@ -30,17 +33,28 @@ class Stream:
         runs: One dict of input arrays a batch.
         keep: Names of tensors that must stay available from the moment they are computed until `drop` is called.
         options: How ONNX Runtime is used.
+        budget: Bytes of tensors in memory; more lie in a temporary folder until `close`.
     """
 
     def __init__(
-        self, model: ir.Model, runs: Sequence[Mapping[str, np.ndarray]], keep: Iterable[str], options: RuntimeOptions
+        self,
+        model: ir.Model,
+        runs: Sequence[Mapping[str, np.ndarray]],
+        keep: Iterable[str],
+        options: RuntimeOptions,
+        budget: int = _UNLIMITED,
     ) -> None:
         self._model, self._options = model, options
         self._nodes = list(model.graph)
         self._keep = set(keep)
         self._at = 0
-        self._runs: list[Run] = [dict(feeds) for feeds in runs]
+        self._runs = len(runs)
+        self._store = Store(budget)
+        self._names: set[str] = set()
+        for number, feeds in enumerate(runs):
+            self._put(number, feeds)
         self._last_use = self._last_uses()
+        self._constants = {v.name: n for n in self._nodes if n.op_type == "Constant" for v in n.outputs}
         part, _ = runnable_part(model, options)
         self._runs_all = part is model
         self._runnable = {v.name for node in part.graph for v in node.outputs}
@@ -51,13 +65,27 @@ class Stream:
             self._execute(self._at, index)
             self._at = index
 
+    def has(self, name: str) -> bool:
+        """Whether a tensor is there already."""
+        return name in self._names
+
     def value(self, run: int, name: str) -> np.ndarray | None:
         """A tensor of one batch, or None where it is not (or no longer) there."""
-        return self._runs[run].get(name)
+        return self._store[run, name] if name in self._names else None
 
     def drop(self, names: Iterable[str]) -> None:
         """Tensors that are no longer needed for their own sake."""
         self._keep -= set(names)
+
+    def close(self) -> None:
+        """Forget every tensor and remove what lies on disk."""
+        self._store.close()
+        self._names.clear()
+
+    def _put(self, run: int, arrays: Mapping[str, np.ndarray]) -> None:
+        for name, array in arrays.items():
+            self._store[run, name] = array
+            self._names.add(name)
 
     def _last_uses(self) -> dict[str, int]:
         last: dict[str, int] = {}
@@ -70,11 +98,12 @@ class Stream:
         wanted = self._live_after(start, stop)
         if wanted:
             session, inputs = self._session(start, stop, wanted)
-            for run in self._runs:
-                run.update(session.run({n: run[n] for n in inputs}))
-        for run in self._runs:
-            for name in [n for n in run if self._last_use.get(n, -1) < stop and n not in self._keep]:
-                del run[name]
+            for run in range(self._runs):
+                self._put(run, session.run({n: self._store[run, n] for n in inputs}))
+        for name in [n for n in self._names if self._last_use.get(n, -1) < stop and n not in self._keep]:
+            self._names.discard(name)
+            for run in range(self._runs):
+                del self._store[run, name]
 
     def _live_after(self, start: int, stop: int) -> list[str]:
         made = [v.name or "" for node in self._nodes[start:stop] for v in node.outputs if v.name]
@@ -82,15 +111,14 @@ class Stream:
         return [n for n in made if self._last_use.get(n, -1) >= stop or n in self._keep]
 
     def _session(self, start: int, stop: int, wanted: Sequence[str]) -> tuple[Session, list[str]]:
-        piece = graph.clone(self._model)
-        nodes = list(piece.graph)
-        chosen = _needed(nodes[start:stop], set(wanted))
+        chosen = _needed(self._nodes[start:stop], set(wanted))
         made = {v.name for node in chosen for v in node.outputs}
-        reads = {v.name for node in chosen for v in _reads(node) if v.name and v.name not in made}
-        inputs = sorted(n for n in reads if n in self._runs[0])
+        reads = {v.name: v for node in chosen for v in _reads(node) if v.name and v.name not in made}
+        inputs = sorted(n for n in reads if n in self._names)
         # Constants made before this piece (by Constant nodes) were never streamed; run their nodes here again.
-        extra = _constant_nodes(nodes[:start], reads - set(inputs))
-        return Session(_submodel(piece, [*extra, *chosen], inputs, wanted, self._runs[0]), self._options), inputs
+        extra = [self._constants[n] for n in sorted(reads) if n not in self._names and n in self._constants]
+        samples = {n: self._store[0, n] for n in inputs}
+        return Session(_submodel(self._model, [*extra, *chosen], reads, samples, wanted), self._options), inputs
 
 
 def _reads(node: ir.Node) -> list[ir.Value]:
@@ -116,34 +144,24 @@ def _needed(nodes: Sequence[ir.Node], wanted: set[str]) -> list[ir.Node]:
     return chosen[::-1]
 
 
-def _constant_nodes(nodes: Sequence[ir.Node], names: set[str]) -> list[ir.Node]:
-    return [n for n in nodes if n.op_type == "Constant" and any(v.name in names for v in n.outputs)]
-
-
 def _submodel(
-    piece: ir.Model, nodes: Sequence[ir.Node], inputs: Sequence[str], outputs: Sequence[str], sample: Run
+    model: ir.Model, nodes: Sequence[ir.Node], reads: Mapping[str, ir.Value], samples: Run, outputs: Sequence[str]
 ) -> ir.Model:
-    by_name = {v.name: v for node in nodes for v in (*_reads(node), *node.outputs)}
-    constants = [v for n, v in piece.graph.initializers.items() if n in by_name and n not in inputs]
-    whole = piece.graph
-    for part in (whole.inputs, whole.outputs, whole.initializers):
-        part.clear()
-    for node in list(whole):
-        whole.remove(node)
-    feeds = [_as_input(by_name[n], sample[n]) for n in inputs]
-    ends = [by_name[n] for n in outputs]
-    body = ir.Graph(
-        feeds, ends, nodes=nodes, initializers=constants, opset_imports=piece.graph.opset_imports, name="piece"
+    """A model of its own that holds copies of `nodes`; its inputs have the type and rank of `samples`."""
+    made = {v.name or "": v for node in nodes for v in node.outputs}
+    constants = [v for n, v in reads.items() if n not in samples and v.is_initializer() and v.graph is model.graph]
+    view = ir.GraphView(
+        [reads[n] for n in samples],
+        [made[n] for n in outputs],
+        nodes=nodes,
+        initializers=constants,
+        opset_imports=dict(model.graph.opset_imports),
+        name="piece",
     )
-    return ir.Model(body, ir_version=piece.ir_version, functions=list(piece.functions.values()))
-
-
-def _as_input(value: ir.Value, sample: np.ndarray) -> ir.Value:
-    """A graph input in the place of `value`, of known type and rank and free sizes."""
-    fresh = ir.Value(
-        name=value.name,
-        shape=ir.Shape([f"{value.name}_{axis}" for axis in range(sample.ndim)]),
-        type=ir.TensorType(ir.DataType.from_numpy(sample.dtype)),
-    )
-    value.replace_all_uses_with(fresh)
-    return fresh
+    body = view.clone()
+    for value in body.inputs:
+        sample = samples[value.name or ""]
+        value.shape = ir.Shape([f"{value.name}_{axis}" for axis in range(sample.ndim)])
+        value.type = ir.TensorType(ir.DataType.from_numpy(sample.dtype))
+        value.const_value = None
+    return ir.Model(body, ir_version=model.ir_version, functions=[f.clone() for f in model.functions.values()])

@@ -79,15 +79,24 @@ class Walk:
     ) -> None:
         self._nodes = list(student.graph)
         self._order = {v.name: i for i, n in enumerate(teacher.graph) for v in n.outputs}
+        self._made = {v.name: i for i, n in enumerate(self._nodes) for v in n.outputs}
         self._kept, self._ctx, self._runs = kept, ctx, len(runs)
         self._rows_a_run = max(rows // max(len(runs), 1), 1)
         self._linears = [(n, linear_of(n, i)) for i, n in enumerate(self._nodes)]
         aims = [self._aims(found) for _, found in self._linears if isinstance(found, Linear)]
-        self._student = Stream(student, runs, {a.minus for pair in aims for a in pair if a.minus}, ctx.runtime)
-        self._teacher = Stream(teacher, runs, {a.name for pair in aims for a in pair}, ctx.runtime)
+        room = ctx.memory_bytes
+        self._student = Stream(student, runs, {a.minus for pair in aims for a in pair if a.minus}, ctx.runtime, room)
+        self._teacher = Stream(teacher, runs, {a.name for pair in aims for a in pair}, ctx.runtime, room)
 
     def findings(self, allowed: set[str]) -> Iterator[Finding]:
         """Refit node by node; `allowed` holds the labels of the nodes that may be touched."""
+        try:
+            yield from self._each(allowed)
+        finally:
+            self._student.close()
+            self._teacher.close()
+
+    def _each(self, allowed: set[str]) -> Iterator[Finding]:
         total = sum(1 for _, found in self._linears if found)
         for done, (node, found) in enumerate((n, f) for n, f in self._linears if f):
             self._ctx.progress("reconstruct", done, total)
@@ -104,7 +113,7 @@ class Walk:
         groups, columns, outputs = start.shape
         if 4 * 8 * groups * columns * (columns + outputs) > self._ctx.memory_bytes:
             return Finding("RECONSTRUCT-TOO-LARGE", f"left as it is: {columns} inputs exceed the memory ceiling", name)
-        self._student.advance_before(linear.index)
+        self._reach(linear)
         aim = self._choose_aim(linear)
         if aim is None:
             return Finding("RECONSTRUCT-NO-TARGET", "left as it is: the teacher has no tensor to fit it to", name)
@@ -118,6 +127,13 @@ class Walk:
             linear.store(solved.weight)
         numbers = {"error_before": solved.before, "error_after": solved.after}
         return Finding("RECONSTRUCT-REFITTED", "weights refitted to the teacher's output", name, numbers=numbers)
+
+    def _reach(self, linear: Linear) -> None:
+        """Advance the student until the node's input and shortcut are there; nodes side by side share a stop."""
+        shortcuts = {a.minus for a in self._aims(linear)}
+        needs = {linear.source} | {n for n in shortcuts if self._made.get(n, linear.index) < linear.index}
+        if not all(self._student.has(n) for n in needs):
+            self._student.advance_before(linear.index)
 
     def _collect(self, linear: Linear, aim: Aim, train: Normal, held_out: Normal) -> str:
         """Sum the normal equations; returns what does not fit, or nothing."""

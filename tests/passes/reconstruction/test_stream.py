@@ -58,3 +58,23 @@ def test_weights_edited_ahead_take_effect() -> None:
     graph.set_constant(model.graph.initializers["w2"], np.zeros((4, 4), np.float32))
     stream.advance_before(5)
     assert not np.any(stream.value(0, "d"))
+
+
+def test_pieces_hold_only_their_own_nodes(monkeypatch) -> None:
+    """Linear in the number of nodes: all sessions together see each node once, and its weights with it."""
+    from onnxcompress.passes.reconstruction import stream as module
+
+    sizes: list[tuple[int, int]] = []
+
+    class Counting(Session):
+        def __init__(self, model: ir.Model, *rest, **more) -> None:
+            sizes.append((len(model.graph), len(model.graph.initializers)))
+            super().__init__(model, *rest, **more)
+
+    monkeypatch.setattr(module, "Session", Counting)
+    model = ir.from_onnx_text(TEXT)
+    stream = Stream(model, _runs(), {"out"}, RuntimeOptions(threads=1))
+    for stop in range(1, len(model.graph) + 1):
+        stream.advance_before(stop)
+    assert sum(nodes for nodes, _ in sizes) <= len(model.graph) + 1  # the Constant is run again where it is read
+    assert sum(weights for _, weights in sizes) == 2
