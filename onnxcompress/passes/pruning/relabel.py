@@ -222,7 +222,7 @@ def _gather(cut: Cut, node: ir.Node) -> None:
     masks = [np.ones(n, bool) if (o := out[axis + a]) is None else cut.keep(o) for a, n in enumerate(indices.shape)]
     picked = indices[np.ix_(*masks)] if indices.ndim else indices
     position = np.cumsum(cut.keep(ids)) - 1
-    write(cut, node, 1, position[picked % len(ids)].astype(indices.dtype))
+    write(cut, node, 1, np.asarray(position[picked % len(ids)], indices.dtype))
 
 
 def _resize(cut: Cut, node: ir.Node) -> None:
