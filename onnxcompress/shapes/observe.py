@@ -9,10 +9,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.errors import CompressError, ModelError
+from onnxcompress.graph import all_names, clone, fresh_name
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import Session, dims_of, real_inputs
 from onnxcompress.runtime.batching import Dim
-from onnxcompress.runtime.session import is_tensor
+from onnxcompress.runtime.session import is_tensor, main_values
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes.branches import taken_branches
 from onnxcompress.shapes.probe import symbol
@@ -21,7 +22,10 @@ from onnxcompress.shapes.table import ShapeTable
 _log = logging.getLogger(__name__)
 
 TAPS_PER_RUN = 128
-"""Tensors observed in one session: bounds the memory of the observed run."""
+"""Tensors of an unknown type observed in one session: bounds the memory of the observed run."""
+
+_MEASURED = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT64, ir.DataType.INT32,
+             ir.DataType.BOOL, ir.DataType.INT8, ir.DataType.UINT8}  # fmt: skip
 
 
 def observe(table: ShapeTable, part: ir.Model, runtime: RuntimeOptions | None, values: bool) -> bool:
@@ -94,10 +98,14 @@ def _sizes(
     *,
     keep: bool = False,
 ) -> dict[str, tuple[int, ...]]:
-    """Shapes of the named tensors in one run of `feeds`, a few at a time; kept in the table where `keep` says so."""
-    found: dict[str, tuple[int, ...]] = {}
-    for start in range(0, len(names), TAPS_PER_RUN):
-        chunk = list(names[start : start + TAPS_PER_RUN])
+    """Shapes of the named tensors under `feeds`; kept in the table where `keep` says so, small integers whole."""
+    found = _measured(table, part, feeds, names, runtime)
+    for name, sizes in found.items() if keep else ():
+        table.observe_sizes(name, sizes)
+    small = [name for name in found if keep and _small_integer(table, name)]
+    others = [name for name in names if name not in found]
+    chunks = [others[start : start + TAPS_PER_RUN] for start in range(0, len(others), TAPS_PER_RUN)]
+    for chunk in [small, *chunks] if small else chunks:
         outputs = Session(part, runtime, optimize=False, taps=chunk).run(feeds, chunk)
         for name, array in outputs.items():
             if is_tensor(array):
@@ -105,6 +113,29 @@ def _sizes(
                 if keep:
                     table.observe(name, array)
     return found
+
+
+def _measured(
+    table: ShapeTable,
+    part: ir.Model,
+    feeds: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    runtime: RuntimeOptions | None,
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a known type, taken by Shape nodes: one run, however many, and none is kept alive."""
+    wanted = [name for name in dict.fromkeys(names) if table.dtype(name) in _MEASURED]
+    if not wanted or not part.graph.opset_imports.get(""):
+        return {}
+    copy = clone(part)
+    values, taken = main_values(copy), all_names(copy)
+    sizes: dict[str, str] = {}
+    for name in wanted:
+        output = ir.Value(name=fresh_name(taken, f"{name}_size"), type=ir.TensorType(ir.DataType.INT64))
+        copy.graph.append(ir.Node("", "Shape", [values[name]], outputs=[output]))
+        copy.graph.outputs.append(output)
+        sizes[name] = output.name or ""
+    outputs = Session(copy, runtime, optimize=False).run(feeds, list(sizes.values()))
+    return {name: tuple(int(n) for n in outputs[size]) for name, size in sizes.items()}
 
 
 def _compared(

@@ -79,6 +79,10 @@ class ShapeTable:
         if array.size <= 64 and array.dtype.kind in "iub":
             self._values[name] = array
 
+    def observe_sizes(self, name: str, sizes: tuple[int, ...]) -> None:
+        """Take over the sizes alone that a run under the probe showed."""
+        self._probe[name] = sizes
+
     def settle(self, name: str, sizes: tuple[int, ...], dtype: ir.DataType | None) -> None:
         """Take over the sizes of a tensor inside a body; one name with two sizes stays unknown."""
         if self._probe.setdefault(name, sizes) != sizes:

@@ -68,21 +68,31 @@ def uniform_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limit
     return _refill(cells, budget, goal, limits, counts)
 
 
-def greedy(cells: Sequence[Cell], done: Callable[[Counts], bool], budget: Budget | None, limits: Limits) -> Counts:
-    """Remove the step that loses the least importance per cost saved, or per channel without a budget, until `done`."""
+def greedy(
+    cells: Sequence[Cell], done: Callable[[Counts, float], bool], budget: Budget | None, limits: Limits
+) -> Counts:
+    """Remove the step that loses the least importance per cost saved, or per channel without a budget, until `done`.
+
+    Args:
+        cells: What is decided on.
+        done: Told the counts so far and what they cost (0 without a budget).
+        budget: What is saved by a step.
+        limits: What bounds the counts.
+    """
     limits = limits if limits.strict else replace(limits, align=1)
     walk = _Walk(cells, budget, limits)
-    while walk.open() and not done(walk.counts):
+    while walk.open() and not done(walk.counts, walk.cost):
         walk.step()
     return walk.counts
 
 
 class _Walk:
-    """Counts so far, what is gone, and the price of the next step of every cell."""
+    """Counts so far, their cost, what is gone, and the price of the next step of every cell."""
 
     def __init__(self, cells: Sequence[Cell], budget: Budget | None, limits: Limits) -> None:
         self._cells, self._budget = cells, budget
         self.counts = np.zeros(len(cells), np.int64)
+        self.cost = 0.0 if budget is None else budget.cost(self.counts)
         self._tops = [limits.count(c, (1 - FLOOR) * c.width) for c in cells]
         self._steps = [max(1, limits.align // c.order.shape[0], c.width // 32) for c in cells]
         self._gone = np.zeros(0, bool) if budget is None else budget.removed(self.counts)
@@ -95,6 +105,7 @@ class _Walk:
         best = int(np.argmin(self._prices))
         self.counts[best] = self._next(best)
         if self._budget is not None:
+            self.cost -= self._budget.saving(best, self._gone, int(self.counts[best]))
             self._gone[self._cells[best].order[:, : self.counts[best]]] = True
         for i in [best] if self._budget is None else self._budget.neighbours(best):
             self._prices[i] = self._price(i)
@@ -113,7 +124,7 @@ class _Walk:
 
 def greedy_to(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits) -> Counts:
     """The greedy walk down to a cost."""
-    counts = greedy(cells, lambda now: budget.cost(now) <= goal, budget, limits)
+    counts = greedy(cells, lambda _, cost: cost <= goal, budget, limits)
     return _refill(cells, budget, goal, limits, counts)
 
 
@@ -121,20 +132,23 @@ def _refill(cells: Sequence[Cell], budget: Budget, goal: float, limits: Limits, 
     """Give back the most important removed channels for which there is room under the goal."""
     if limits.align > 1 and limits.strict:
         return counts
+    counts, gone = counts.copy(), budget.removed(counts)
     spare = goal - budget.cost(counts)
+    value, price = np.zeros(len(cells)), np.full(len(cells), np.inf)
+    changed = list(range(len(cells)))
     for _ in range(4 * len(cells)):
-        options: list[tuple[float, int]] = []
-        for i in np.flatnonzero(counts).tolist():
-            back = counts.copy()
-            back[i] -= 1
-            cost = budget.cost(back) - budget.cost(counts)
-            if 0 < cost <= spare:
-                options.append((float(cells[i].importance[back[i]]) / cells[i].order.shape[0], i))
-        if not options:
+        for i in changed:
+            price[i] = budget.regained(i, gone, int(counts[i])) if counts[i] else np.inf
+            value[i] = cells[i].importance[counts[i] - 1] / cells[i].order.shape[0] if counts[i] else 0.0
+        fits = (price > 0) & (price <= spare)
+        if not fits.any():
             return counts
-        best = max(options)[1]
+        # Of equals the last one.
+        best = len(cells) - 1 - int(np.argmax(np.where(fits, value, -np.inf)[::-1]))
+        spare -= price[best]
         counts[best] -= 1
-        spare = goal - budget.cost(counts)
+        gone[cells[best].order[:, counts[best]]] = False
+        changed = budget.neighbours(best)
     return counts
 
 

@@ -31,14 +31,17 @@ class Budget:
     products: list[tuple[float, tuple[np.ndarray, ...]]]
     size: int
     _touched: list[list[int]] = field(init=False)
+    _cells_of: list[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
         owner = np.full(self.size, -1)
         for i, cell in enumerate(self.cells):
             owner[cell.order.ravel()] = i
         self._touched = [[] for _ in self.cells]
+        self._cells_of = []
         for at, (_, axes) in enumerate(self.products):
-            for i in sorted({int(owner[root]) for roots in axes for root in np.unique(roots)} - {-1}):
+            self._cells_of.append(sorted({i for roots in axes for i in np.unique(owner[roots]).tolist()} - {-1}))
+            for i in self._cells_of[at]:
                 self._touched[i].append(at)
 
     @property
@@ -59,15 +62,23 @@ class Budget:
 
     def saving(self, index: int, gone: np.ndarray, count: int) -> float:
         """What is saved when one cell gives `count` columns and all else stays as `gone` says."""
-        before = self._sum(self._touched[index], gone)
-        more = gone.copy()
-        more[self.cells[index].order[:, :count]] = True
-        return before - self._sum(self._touched[index], more)
+        return self._difference(index, gone, self.cells[index].order[:, :count], now=True)
+
+    def regained(self, index: int, gone: np.ndarray, count: int) -> float:
+        """What it costs when one cell gives `count` columns fewer one, and all else stays as `gone` says."""
+        return -self._difference(index, gone, self.cells[index].order[:, count - 1], now=False)
+
+    def _difference(self, index: int, gone: np.ndarray, classes: np.ndarray, *, now: bool) -> float:
+        """Cost before less cost after `gone` becomes `now` at `classes`; `gone` is as it was afterwards."""
+        before, old = self._sum(self._touched[index], gone), gone[classes]
+        gone[classes] = now
+        after = self._sum(self._touched[index], gone)
+        gone[classes] = old
+        return before - after
 
     def neighbours(self, index: int) -> list[int]:
         """Cells whose savings depend on this cell's count, itself included."""
-        mine = set(self._touched[index])
-        return [i for i, touched in enumerate(self._touched) if i == index or mine & set(touched)]
+        return sorted({index, *(i for at in self._touched[index] for i in self._cells_of[at])})
 
     def _sum(self, which: Sequence[int] | range, gone: np.ndarray) -> float:
         total = 0.0

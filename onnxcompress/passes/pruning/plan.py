@@ -78,7 +78,7 @@ def _counts(
     rates = _rates(found, cells, options)
     if options.allocation == "global" and not options.layer:
         wanted = sum(rate * cell.width for rate, cell in zip(rates, cells, strict=True))
-        return allocate.greedy(cells, lambda now: now.sum() >= wanted, None, limits)
+        return allocate.greedy(cells, lambda now, _: now.sum() >= wanted, None, limits)
     return allocate.uniform(cells, rates, limits)
 
 
@@ -129,10 +129,11 @@ def _refilled(found: Trace, cells: list[Cell], budget: Budget, counts: np.ndarra
     owner = np.full(len(found.atoms), -1)
     for i, cell in enumerate(cells):
         owner[cell.order.ravel()] = i
-    lists = [np.unique(found.atoms.roots(ids)) for ids in all_lists(found)]
-    while True:
-        gone = budget.removed(counts)
-        empty = next((roots for roots in lists if gone[roots].all()), None)
-        if empty is None:
-            return counts
-        counts[owner[empty].max()] -= 1
+    gone = budget.removed(counts)
+    for roots in (found.atoms.roots(ids) for ids in all_lists(found)):
+        # What is given back fills other axes too and empties none, so that one look at each is enough.
+        while len(roots) and gone[roots].all():
+            giver = owner[roots].max()
+            counts[giver] -= 1
+            gone[cells[giver].order[:, counts[giver]]] = False
+    return counts

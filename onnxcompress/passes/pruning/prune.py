@@ -58,7 +58,7 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     statistics = oracles.changes_statistics(cut)
     yield from _cuts(choices, cut)
     _apply(model, cut)
-    yield from _missed(options, before, costs(model))
+    yield from _missed(options, before, model)
     yield _checked(reference, model, table.feeds, ctx, statistics)
 
 
@@ -71,13 +71,13 @@ def _why_nothing(options: PruneChannels, before: Costs) -> str:
     return "no channel was removed"
 
 
-def _missed(options: PruneChannels, before: Costs, after: Costs) -> Iterator[Finding]:
+def _missed(options: PruneChannels, before: Costs, model: ir.Model) -> Iterator[Finding]:
     """A warning where the target lies beyond what may be cut."""
     goals = {"macs": options.target_macs, "params": options.target_params}
     for figure, text in goals.items():
         if not text:
             continue
-        whole, reached = getattr(before, figure), getattr(after, figure)
+        whole, reached = getattr(before, figure), getattr(costs(model), figure)
         goal = goal_of(text, whole, f"--target-{figure}")
         if reached > goal + MISS * whole:
             told = f"{figure} came to {reached / whole:.2f}x, not {goal / whole:.2f}x: nothing more may be cut"

@@ -91,18 +91,26 @@ def _scale(cut: Cut, node: ir.Node, index: int, change: Change, *, follow: bool 
     node.replace_input_with(index, scaled(cut, node, value, factor, divisor))
 
 
-def scaled(cut: Cut, before: ir.Node, value: ir.Value | None, factor: np.ndarray, divisor: np.ndarray) -> ir.Value:
-    """Value * factor / divisor, computed when the model runs, so that free sizes stay free."""
+def scaled(
+    cut: Cut, at: ir.Node, value: ir.Value | None, factor: np.ndarray, divisor: np.ndarray, *, after: bool = False
+) -> ir.Value:
+    """Value * factor / divisor, computed before (or after) the node `at`, so that free sizes stay free."""
     name = (value.name if value is not None else "") or "size"
-    times = _node(cut, before, "Mul", [value, cut.initializer(f"{name}_kept", factor)], f"{name}_times")
-    return _node(cut, before, "Div", [times, cut.initializer(f"{name}_whole", divisor)], f"{name}_cut")
+    times = _node(cut, at, "Mul", [value, cut.initializer(f"{name}_kept", factor)], f"{name}_times", after=after)
+    made = times.producer()
+    assert made is not None
+    whole = cut.initializer(f"{name}_whole", divisor)
+    return _node(cut, made if after else at, "Div", [times, whole], f"{name}_cut", after=after)
 
 
-def _node(cut: Cut, before: ir.Node, op: str, inputs: list[ir.Value | None], name: str) -> ir.Value:
+def _node(cut: Cut, at: ir.Node, op: str, inputs: list[ir.Value | None], name: str, *, after: bool = False) -> ir.Value:
     output = ir.Value(name=fresh_name(cut.names, name), type=ir.TensorType(ir.DataType.INT64))
     node = ir.Node("", op, inputs, name=fresh_name(cut.names, f"{name}_node"), outputs=[output])
-    assert before.graph is not None
-    before.graph.insert_before(before, node)
+    assert at.graph is not None
+    if after:
+        at.graph.insert_after(at, node)
+    else:
+        at.graph.insert_before(at, node)
     return output
 
 
@@ -250,19 +258,9 @@ def _shape(cut: Cut, node: ir.Node) -> None:
     factor, divisor = np.ones(len(span), np.int64), np.ones(len(span), np.int64)
     for at, (old, now) in shown.items():
         factor[at], divisor[at] = old, now
-    graph = node.graph
-    following = next((n for n in _after(node)), None)
-    if graph is None or following is None:
-        return
-    value = scaled(cut, following, node.outputs[0], factor, divisor)
+    value = scaled(cut, node, node.outputs[0], factor, divisor, after=True)
     for use in readers:
         use.node.replace_input_with(use.idx, value)
-
-
-def _after(node: ir.Node) -> list[ir.Node]:
-    assert node.graph is not None
-    nodes = list(node.graph)
-    return nodes[nodes.index(node) + 1 :]
 
 
 def _misses(reader: ir.Node, entries: set[int]) -> bool:
