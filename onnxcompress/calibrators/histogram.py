@@ -49,6 +49,8 @@ def quantile(found: Buckets, share: float) -> float:
 
 def folded(found: Buckets) -> Buckets:
     """The buckets of the magnitudes; a bucket of either sign that is cut at the extreme keeps its own edges."""
+    if not found.count.size:
+        return found
     negative = found.high <= 0
     low = np.where(negative, -found.high, found.low)
     high = np.where(negative, -found.low, found.high)

@@ -36,6 +36,12 @@ class Target:
         exclude_masked_attention: Leave the two products around a masked Softmax in float.
         min_opset: Lowest opset of the default domain that the target's Q/DQ form needs.
         channel_alignment: Channel counts after pruning are rounded to a multiple of this where possible.
+        sparse_pattern: The pattern N:M of zeros, along a layer's input channels, that the target runs faster; empty for
+            none.
+        sparse_ops: Operators that it has such kernels for.
+        sparse_input_multiple: Input channels must be a multiple of this for them.
+        sparse_output_multiple: Outputs likewise.
+        sparse_needs: On what, and how built, the target makes use of the pattern; part of a sentence.
         options: Anything else the file says.
     """
 
@@ -60,6 +66,11 @@ class Target:
     exclude_masked_attention: bool = False
     min_opset: int = 13
     channel_alignment: int = 1
+    sparse_pattern: str = ""
+    sparse_ops: tuple[str, ...] = ()
+    sparse_input_multiple: int = 1
+    sparse_output_multiple: int = 1
+    sparse_needs: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 
