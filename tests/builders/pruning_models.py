@@ -304,6 +304,27 @@ def two_free_sizes() -> ir.Model:
     return net(text, {"w0": (8, 8), "w1": (8, 4)}, **given)
 
 
+def two_free_sizes_rest_inferred() -> ir.Model:
+    """The merge names the width as -1, among sizes that are computed."""
+    text = (
+        "g (float[N,T,8] x) => (float[N,T,4] y) { q = MatMul(x, w0) s = Shape(x) n = Gather(s, i0) t = Gather(s, i1) "
+        "split = Concat<axis=0>(n, t, two, four) r = Reshape(q, split) h = Tanh(r) "
+        "merge = Concat<axis=0>(n, t, rest) f = Reshape(h, merge) y = MatMul(f, w1) }"
+    )
+    given = {"i0": ints(0), "i1": ints(1), "two": ints(2), "four": ints(4), "rest": ints(-1)}
+    return net(text, {"w0": (8, 8), "w1": (8, 4)}, **given)
+
+
+def expanded_like() -> ir.Model:
+    """A gate is expanded to the shape of what it gates; a constant of positions is sliced to a free length."""
+    body = (
+        "p = GlobalAveragePool(a) q = Conv(p, w1) g = Sigmoid(q) s = Shape(a) e = Expand(g, s) m = Mul(a, e) "
+        "h = Slice(places, zero, one, axis) f = Cast<to=1>(h) z = Add(m, f)"
+    )
+    given = {"places": ints(*range(4)).reshape(1, 1, 1, 4), "zero": ints(0), "one": ints(1), "axis": ints(3)}
+    return _conv_net(body, {"w1": (8, 8, 1, 1)}, **given)
+
+
 def spatial_gate() -> ir.Model:
     body = (
         "m = ReduceMax(a, one) l = ReduceL2(a, one) s = Concat<axis=1>(m, l) c = Conv(s, w1) g = Sigmoid(c) "
@@ -345,6 +366,8 @@ NETS = {
     "rotary embedding": rotary,
     "grouped queries": grouped_queries,
     "two free sizes": two_free_sizes,
+    "two free sizes, the rest inferred": two_free_sizes_rest_inferred,
+    "a gate expanded to a shape": expanded_like,
     "spatial gate": spatial_gate,
     "quantized": quantized,
     "three-dimensional conv": three_dimensional,

@@ -17,10 +17,10 @@ Change = dict[int, tuple[int, int]]
 
 def relabel(cut: Cut) -> None:
     """Bring every node of the main graph in line with the cut."""
-    for node in list(cut.found.model.graph):
-        fix = _FIXES.get(node.op_type)
-        if fix is not None and node.domain in ("", "ai.onnx"):
-            fix(cut, node)
+    nodes = [n for n in cut.found.model.graph if n.op_type in _FIXES and n.domain in ("", "ai.onnx")]
+    # Shape comes last: until then every size vector is the one that the walk saw, of known length.
+    for node in sorted(nodes, key=lambda n: n.op_type == "Shape"):
+        _FIXES[node.op_type](cut, node)
 
 
 def _group(cut: Cut, node: ir.Node) -> None:
@@ -85,9 +85,13 @@ def _scale(cut: Cut, node: ir.Node, index: int, change: Change, *, follow: bool 
         write(cut, node, index, new)
         return
     total = cut.found.shape_of(node, index)[0]
+    seen = cut.found.concrete(node, index) if follow else None
     factor, divisor = np.ones(total, np.int64), np.ones(total, np.int64)
     for at, (old, now) in change.items():
-        factor[at], divisor[at] = now, old
+        if seen is None or seen[at] not in (0, -1):
+            factor[at], divisor[at] = now, old
+    if (factor == divisor).all():
+        return
     node.replace_input_with(index, scaled(cut, node, value, factor, divisor))
 
 
@@ -156,7 +160,7 @@ def _slice(cut: Cut, node: ir.Node) -> None:
     new: dict[int, tuple[int, int]] = {}
     for at, axis in enumerate(axes[: len(starts)]):
         if axis in changed:
-            ids = cut.found.of(node, 0)[axis]
+            ids = cut.found.known(node, 0)[axis]
             assert ids is not None
             rank = np.concatenate([[0], np.cumsum(cut.keep(ids))])
             begin, stop, step = slice(starts[at], ends[at], steps[at]).indices(len(ids))
@@ -222,7 +226,7 @@ def _gather(cut: Cut, node: ir.Node) -> None:
     if data is None or not rank:
         return
     axis = int(attribute(node, "axis", 0)) % rank
-    ids = cut.found.of(node, 0)[axis]
+    ids = cut.found.known(node, 0)[axis]
     indices = cut.found.concrete(node, 1)
     if ids is None or indices is None or cut.keep(ids).all():
         return

@@ -36,7 +36,7 @@ class Cut:
 
     def input_sizes(self, node: ir.Node, index: int) -> dict[int, tuple[int, int]]:
         """The same for a node's input, which may be a constant."""
-        return self._changed(self.found.of(node, index))
+        return self._changed(self.found.known(node, index))
 
     def _changed(self, labels: Labels) -> dict[int, tuple[int, int]]:
         masks = {axis: self.keep(ids) for axis, ids in enumerate(labels) if ids is not None}

@@ -125,6 +125,15 @@ class Trace:
             return self._use(value, (node, index)).labels
         return [None] * len(self.shape(value) or ())
 
+    def known(self, node: ir.Node, index: int) -> Labels:
+        """Labels of an input as the walk left them: a constant that no rule asked about has none."""
+        value = node.inputs[index]
+        assert value is not None
+        if value in self.labels:
+            return self.labels[value]
+        use = self._shared.get(value, self._ports.get((node, index)))
+        return use.labels if use is not None else [None] * len(self.shape(value) or ())
+
     def use_of(self, node: ir.Node, index: int) -> Use | None:
         """The constant behind an input, also through DequantizeLinear, Identity and Cast."""
         value = node.inputs[index]
