@@ -99,10 +99,24 @@ Entries = list[tuple[str, dict[str, Any]]]
 
 
 def _prune(given: dict[str, Any], has_data: bool) -> Entries:
+    depth, given = _own("prune-blocks", given), _others("prune-blocks", given)
     sized = any(given.get(key) not in (None, ()) for key in _SIZE_OPTIONS)
-    if not sized:
-        given = {**given, "target_macs": "0.5x" if has_data else "0.9x"}
-    return [("normalize", {}), ("prune-channels", given), ("reconstruct", {})]
+    if not sized and not depth.get("blocks"):
+        given, sized = {**given, "target_macs": "0.5x" if has_data else "0.9x"}, True
+    shorter: Entries = [("prune-blocks", depth)] if depth.get("blocks") else []
+    narrower: Entries = [("prune-channels", given)] if sized else []
+    return [("normalize", {}), *shorter, *narrower, ("reconstruct", {})]
+
+
+def _own(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options that belong to the pass `name`."""
+    known = {option.name for option in describe(name).options}
+    return {key: value for key, value in given.items() if key in known}
+
+
+def _others(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    own = _own(name, given)
+    return {key: value for key, value in given.items() if key not in own}
 
 
 def _quantize(given: dict[str, Any], has_data: bool) -> Entries:

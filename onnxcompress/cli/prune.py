@@ -43,4 +43,4 @@ def prune(
 
 def command() -> Any:
     """The command, ready to be run."""
-    return build(prune, name="prune", passes=("prune-channels",))
+    return build(prune, name="prune", passes=("prune-channels", "prune-blocks"))
