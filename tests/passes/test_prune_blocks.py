@@ -26,13 +26,10 @@ def residual_net(depth: int = 5, gains: tuple[float, ...] = (1.0, 0.01, 0.5, 0.0
         weight = ir.Value(name=f"w{level}", const_value=ir.tensor(numbers, name=f"w{level}"))
         weight.shape, weight.type = ir.Shape([8, 8]), ir.TensorType(ir.DataType.FLOAT)
         inits.append(weight)
-        act = ir.Node("", "Relu", [stream], name=f"act{level}", outputs=[ir.Value(name=f"r{level}")])
-        product = ir.Node(
-            "", "MatMul", [act.outputs[0], weight], name=f"mm{level}", outputs=[ir.Value(name=f"b{level}")]
-        )
-        total = ir.Node(
-            "", "Add", [stream, product.outputs[0]], name=f"add{level}", outputs=[ir.Value(name=f"s{level}")]
-        )
+        act, product, total = (ir.Value(name=f"{letter}{level}") for letter in "rbs")
+        nodes.append(ir.Node("", "Relu", [stream], name=f"act{level}", outputs=[act]))
+        nodes.append(ir.Node("", "MatMul", [act, weight], name=f"mm{level}", outputs=[product]))
+        nodes.append(ir.Node("", "Add", [stream, product], name=f"add{level}", outputs=[total]))
         stream = total
     stream.name, stream.shape, stream.type = "y", ir.Shape(["N", 8]), ir.TensorType(ir.DataType.FLOAT)
     body = ir.Graph([x], [stream], nodes=nodes, initializers=inits, opset_imports={"": 17}, name="net")
