@@ -28,11 +28,16 @@ class PruneChannels(Pass):
     ratio: float | None = option(None, "Fraction of the channels to remove, 0 to 1.")
     target_macs: str = option("", "Multiply-accumulates to reach: 0.5x of the original, or a figure such as 2M.")
     target_params: str = option("", "Parameters to reach: 0.5x of the original, or a figure such as 200k.")
-    score: str = option("l2", "What tells which channels go first.", choices=NAMES)
+    score: str = option(
+        "auto",
+        "What tells which channels go first; auto: the reconstruction error with data, l2 without.",
+        choices=("auto", "reconstruction", *NAMES),
+    )
     allocation: str = option(
-        "uniform",
-        "uniform: every layer gives the same fraction; global: the least important per cost, wherever they are.",
-        choices=("uniform", "global"),
+        "auto",
+        "uniform: every layer gives the same fraction; global: the least important per cost, wherever they are; "
+        "sensitivity: the least error per cost, measured on data; auto: that for a target with data, else uniform.",
+        choices=("auto", "uniform", "global", "sensitivity"),
     )
     filter_ratio: float = option(0.0, "Fraction of convolution filters to remove, chosen by the filters' norms.")
     channel_ratio: float = option(0.0, "Fraction of convolution input channels to remove.")

@@ -95,6 +95,7 @@ class _Walk:
         self.cost = 0.0 if budget is None else budget.cost(self.counts)
         self._tops = [limits.count(c, (1 - FLOOR) * c.width) for c in cells]
         self._steps = [max(1, limits.align // c.order.shape[0], c.width // 32) for c in cells]
+        self._stops = [0] * len(cells)
         self._gone = np.zeros(0, bool) if budget is None else budget.removed(self.counts)
         self._prices = np.array([self._price(i) for i in range(len(cells))])
 
@@ -111,12 +112,22 @@ class _Walk:
             self._prices[i] = self._price(i)
 
     def _next(self, i: int) -> int:
-        return min(int(self.counts[i]) + self._steps[i], self._tops[i])
+        return self._stops[i]
 
     def _price(self, i: int) -> float:
-        start, stop, cell = int(self.counts[i]), self._next(i), self._cells[i]
-        if stop <= start:
-            return np.inf
+        start, step, best = int(self.counts[i]), self._steps[i], np.inf
+        while start < self._tops[i]:
+            stop = min(start + step, self._tops[i]) if step else start
+            price = self._price_to(i, int(self.counts[i]), stop)
+            if price < best:
+                best, self._stops[i] = price, stop
+            if stop >= self._tops[i]:
+                break
+            step *= 2
+        return best
+
+    def _price_to(self, i: int, start: int, stop: int) -> float:
+        cell = self._cells[i]
         rows = cell.order.shape[0]
         saved = (stop - start) * rows if self._budget is None else self._budget.saving(i, self._gone, stop)
         return float(cell.importance[start:stop].sum()) / saved if saved > 0 else np.inf

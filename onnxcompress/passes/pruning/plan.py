@@ -67,16 +67,24 @@ def decide(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context
         ]
 
 
+def allocation(options: PruneChannels, ctx: Context) -> str:
+    """How much where: as the user said, or by what is known."""
+    if options.allocation != "auto":
+        return options.allocation
+    goal = bool(options.target_macs or options.target_params)
+    return "sensitivity" if goal and ctx.data is not None else "uniform"
+
+
 def _counts(
     found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context, budget: Budget, goal: float | None
 ) -> np.ndarray:
     align = options.align if options.align is not None else ctx.target.channel_alignment
     limits = allocate.Limits(align, options.align is not None, options.min_channels)
     if goal is not None:
-        reach = allocate.greedy_to if options.allocation == "global" else allocate.uniform_to
+        reach = allocate.greedy_to if allocation(options, ctx) in ("global", "sensitivity") else allocate.uniform_to
         return reach(cells, budget, goal, limits)
     rates = _rates(found, cells, options)
-    if options.allocation == "global" and not options.layer:
+    if allocation(options, ctx) in ("global", "sensitivity") and not options.layer:
         wanted = sum(rate * cell.width for rate, cell in zip(rates, cells, strict=True))
         return allocate.greedy(cells, lambda now, _: now.sum() >= wanted, None, limits)
     return allocate.uniform(cells, rates, limits)

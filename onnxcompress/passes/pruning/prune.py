@@ -16,6 +16,7 @@ from onnxcompress.passes.pruning import oracles
 from onnxcompress.passes.pruning.allocate import MISS, goal_of
 from onnxcompress.passes.pruning.cells import Cell, cells
 from onnxcompress.passes.pruning.importance import importance
+from onnxcompress.passes.pruning.obs.curves import first_score, measured
 from onnxcompress.passes.pruning.plan import decide
 from onnxcompress.passes.pruning.relabel import relabel
 from onnxcompress.passes.pruning.rules import MOVEMENT, RULES
@@ -45,8 +46,8 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     scope = in_scope(model, ctx.scope.only, ctx.scope.exclude)
     excluded = select_nodes(model, ctx.scope.exclude, strict=False)
     found = trace(model, table, RULES, scope, excluded)
-    scores, unscored = importance(found, options.score, ctx)
-    choices = cells(found, scores)
+    scores, unscored = importance(found, first_score(options), ctx)
+    choices = measured(found, cells(found, scores), options, ctx)
     before = costs(model, table)
     removed = decide(found, choices, options, ctx, before)
     yield from (*unscored, *_frozen(found))

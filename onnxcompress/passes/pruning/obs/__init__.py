@@ -1,0 +1,1 @@
+"""Choosing channels by reconstruction error: readers, statistics, block elimination, error curves."""

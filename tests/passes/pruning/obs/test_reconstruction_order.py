@@ -1,0 +1,143 @@
+"""Cells ordered by reconstruction error, on whole nets."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from builders.pruning_models import IMAGE, LOGITS, NETS, net
+
+from onnxcompress import model_io
+from onnxcompress.data import ArraySource
+from onnxcompress.errors import UsageError
+from onnxcompress.graph import label
+from onnxcompress.passes.prune_channels import PruneChannels
+from onnxcompress.passes.pruning.cells import Cell, cells
+from onnxcompress.passes.pruning.obs.curves import curved
+from onnxcompress.passes.pruning.obs.readers import readers_of
+from onnxcompress.passes.pruning.rules import RULES
+from onnxcompress.passes.pruning.trace import Trace
+from onnxcompress.passes.pruning.walk import trace
+from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.shapes import infer, probe_feeds
+from onnxcompress.testing import context
+
+
+def samples(model: ir.Model, count: int = 12) -> ArraySource:
+    """Seeded samples of the model's own input shapes."""
+    feeds = probe_feeds(model, batch=count, seed=3)
+    whole = {name: array for name, array in feeds.items() if array.ndim and len(array) == count}
+    alone = {name: np.repeat(array[None], count, axis=0) for name, array in feeds.items() if name not in whole}
+    return ArraySource({**whole, **alone})
+
+
+def chain(**given: np.ndarray) -> ir.Model:
+    """Three convolutions in a row; `a` has 8 channels, `c` has 6."""
+    body = f"""g ({IMAGE}) => ({LOGITS}) {{
+        a = Conv<pads=[1,1,1,1]>(x, w0, b0) r = Relu(a) c = Conv<pads=[1,1,1,1]>(r, w1, b1) z = Relu(c)
+        y = Conv(z, wl) }}"""
+    shapes = {"w0": (8, 3, 3, 3), "b0": (8,), "w1": (6, 8, 3, 3), "b1": (6,), "wl": (5, 6, 1, 1)}
+    return net(body, {k: v for k, v in shapes.items() if k not in given}, **given)
+
+
+def traced(model: ir.Model) -> Trace:
+    return trace(model, infer(model, values=True), RULES, {label(node) for node in model.graph}, set())
+
+
+def cells_of(model: ir.Model, data: ArraySource, *, choose: bool = True, seed: int = 0) -> list[Cell]:
+    found = trace(
+        model, infer(model, values=True), RULES, {node.name or node.outputs[0].name for node in model.graph}, set()
+    )
+    before = cells(found, np.zeros(len(found.atoms)))
+    return curved(found, before, context(model, data=data, seed=seed), choose=choose)
+
+
+def test_a_dead_channel_goes_first_without_error():
+    w0, b0 = np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(np.float32), np.zeros(8, np.float32)
+    w0[5], b0[5] = 0, -1
+    model = chain(w0=w0, b0=b0)
+    first = cells_of(model, samples(model))[0]
+    assert first.order[0, 0] - first.order.min() == 5
+    assert first.importance[0] == pytest.approx(0, abs=1e-3)
+    assert (first.importance[1:] > 1e-3).all()
+
+
+def test_a_channel_that_another_one_repeats_costs_next_to_nothing():
+    rng = np.random.default_rng(1)
+    w0, b0 = rng.normal(size=(8, 3, 3, 3)).astype(np.float32), rng.normal(size=8).astype(np.float32)
+    w0[6], b0[6] = 3 * w0[2], 3 * b0[2]
+    model = chain(w0=w0, b0=b0)
+    first = cells_of(model, samples(model))[0]
+    assert first.order[0, 0] - first.order.min() in (2, 6)
+    assert first.importance[0] < 0.01 * first.importance[1]
+
+
+def test_all_of_a_cell_costs_the_whole_variance():
+    model = chain()
+    last = cells_of(model, samples(model))[1]
+    # With every input gone only the constant is left, here without a bias of its own to follow.
+    assert 0.5 < last.importance.sum() < 10
+
+
+def test_keeping_an_order_measures_it():
+    model = chain()
+    data = samples(model)
+    free, fixed = cells_of(model, data)[0], cells_of(model, data, choose=False)[0]
+    assert fixed.order.tolist() == sorted(fixed.order.tolist())
+    assert free.importance[:4].sum() <= fixed.importance[:4].sum()
+    assert free.importance.sum() == pytest.approx(fixed.importance.sum())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_net_is_pruned_with_data(name):
+    model = NETS[name]()
+    ctx = context(model, data=samples(model))
+    findings = list(PruneChannels(target_params="0.6x").run(model, ctx))
+    assert {"PRUNE-STATISTICS" if name == "group norm" else "PRUNE-EXACT"} <= {f.code for f in findings}
+
+
+def test_one_sample_and_constant_samples_give_numbers():
+    model = chain()
+    for array in (np.ones((1, 3, 8, 8), np.float32), np.zeros((4, 3, 8, 8), np.float32)):
+        for cell in cells_of(model, ArraySource({"x": array})):
+            assert np.isfinite(cell.importance).all()
+
+
+def test_threads_and_repetition_change_no_byte():
+    def run(threads: int) -> bytes:
+        model = chain()
+        ctx = context(model, data=samples(model), runtime=RuntimeOptions(threads=threads))
+        list(PruneChannels(target_macs="0.5x").run(model, ctx))
+        return model_io.to_bytes(model)
+
+    assert run(1) == run(1) == run(2)
+
+
+def test_little_memory_means_more_walks_and_the_same_cells():
+    model = chain()
+    data = samples(model)
+    found = trace(
+        model, infer(model, values=True), RULES, {node.name or node.outputs[0].name for node in model.graph}, set()
+    )
+    before = cells(found, np.zeros(len(found.atoms)))
+    wide = curved(found, before, context(model, data=data), choose=True)
+    tight = curved(found, before, context(model, data=data, memory_bytes=1), choose=True)
+    assert [c.order.tolist() for c in wide] == [c.order.tolist() for c in tight]
+
+
+def test_readers_are_measured_where_their_error_arrives():
+    text = """g (float[N,3,8,8] x) => (float[N,5,8,8] y) {
+        a = Conv<pads=[1,1,1,1]>(x, w0) r = Relu(a) c = Conv<pads=[1,1,1,1]>(r, w1)
+        n = BatchNormalization(c, g, b, m, var) s = Add(n, a) z = Relu(s) y = Conv(z, wl) }"""
+    shapes = {"w0": (8, 3, 3, 3), "w1": (8, 8, 3, 3), "wl": (5, 8, 1, 1), **dict.fromkeys(("g", "b", "m", "var"), (8,))}
+    model = net(text, shapes)
+    found = traced(model)
+    feeds = {reader.sources[0]: reader.feeds for reader in readers_of(found)}
+    assert feeds == {"r": "s", "z": ""}
+
+
+@pytest.mark.parametrize("options", [{"score": "reconstruction"}, {"allocation": "sensitivity"}])
+def test_without_data_it_says_so(options):
+    model = chain()
+    with pytest.raises(UsageError, match="needs samples"):
+        list(PruneChannels(ratio=0.5, **options).run(model, context(model)))
