@@ -46,6 +46,10 @@ class PruneChannels(Pass):
     min_channels: int = option(1, "Fewest channels that a layer keeps.")
     align: int | None = option(None, "Keep multiples of this; by default what the target likes, where it fits.")
 
+    allow_output: tuple[str, ...] = option(
+        (), "Graph outputs that may lose channels: NAME, or NAME:AXIS for one axis of it; their readers must follow."
+    )
+
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Cut `model` in place; see `onnxcompress.passes.pruning`."""
         from onnxcompress.passes.pruning.plan import check_options

@@ -19,6 +19,7 @@ from onnxcompress.runtime.source import Progress, RunFeeds
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.verify import intervals
 from onnxcompress.verify.comparison import Comparison
+from onnxcompress.verify.freed import left, narrowed
 from onnxcompress.verify.numbers import Distance
 
 Metric = Callable[[dict[str, np.ndarray], np.ndarray], float]
@@ -41,7 +42,7 @@ def compare(
 
     Args:
         reference: The model to be measured against, usually the original.
-        candidate: A model with the same interface.
+        candidate: A model with the same interface; of output axes that it was allowed to cut, the rest is compared.
         source: Samples, or the inputs of one run by name.
         options: Providers, threads, custom operators.
         labels: One label a sample; those of the source by default.
@@ -61,11 +62,13 @@ def compare(
     findings.extend(notes)
     names = _common_outputs(first, second)
     sessions = [Session(model, options, optimize=optimize) for model in (first, second)]
-    tally = _Tally(names, keep=metric is not None)
+    tally, cut = _Tally(names, keep=metric is not None), left(reference, candidate)
     total = len(source) if isinstance(source, DataSource) else 0
     stricter = second if batch_axis(first) and not batch_axis(second) else first
     for feeds in _runs(stricter, source, batch, findings):
-        tally.add(*(feeds.trim(session.run(feeds.arrays, names)) for session in sessions))
+        whole, other = (feeds.trim(session.run(feeds.arrays, names)) for session in sessions)
+        whole.update({name: narrowed(name, whole[name], cut) for name in cut})
+        tally.add(whole, other)
         if progress is not None and total:
             progress("compare", tally.samples, total)
     if labels is None and isinstance(source, DataSource):

@@ -17,6 +17,7 @@ from onnxcompress.passes.pruning.allocate import MISS, goal_of
 from onnxcompress.passes.pruning.cells import Cell, cells
 from onnxcompress.passes.pruning.importance import importance
 from onnxcompress.passes.pruning.obs.curves import first_score, measured
+from onnxcompress.passes.pruning.outputs import allowed_outputs, cut_outputs
 from onnxcompress.passes.pruning.plan import decide
 from onnxcompress.passes.pruning.relabel import relabel
 from onnxcompress.passes.pruning.rules import MOVEMENT, RULES
@@ -45,7 +46,7 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime, values=True)
     scope = in_scope(model, ctx.scope.only, ctx.scope.exclude)
     excluded = select_nodes(model, ctx.scope.exclude, strict=False)
-    found = trace(model, table, RULES, scope, excluded)
+    found = trace(model, table, RULES, scope, excluded, allowed_outputs(model, options.allow_output))
     scores, unscored = importance(found, first_score(options), ctx)
     choices = measured(found, cells(found, scores), options, ctx)
     before = costs(model, table)
@@ -59,6 +60,7 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     statistics = oracles.changes_statistics(cut)
     yield from _cuts(choices, cut)
     _apply(model, cut)
+    yield from cut_outputs(cut)
     yield from _missed(options, before, model)
     yield _checked(reference, model, table.feeds, ctx, statistics)
 

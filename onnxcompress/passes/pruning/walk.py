@@ -11,7 +11,14 @@ from onnxcompress.passes.pruning.trace import Rule, Trace, constant_tensor
 from onnxcompress.shapes.table import ShapeTable
 
 
-def trace(model: ir.Model, table: ShapeTable, rules: Mapping[str, Rule], scope: set[str], excluded: set[str]) -> Trace:
+def trace(
+    model: ir.Model,
+    table: ShapeTable,
+    rules: Mapping[str, Rule],
+    scope: set[str],
+    excluded: set[str],
+    freed: Mapping[str, set[int]] | None = None,
+) -> Trace:
     """Walk the main graph of `model` in topological order.
 
     Args:
@@ -20,17 +27,23 @@ def trace(model: ir.Model, table: ShapeTable, rules: Mapping[str, Rule], scope: 
         rules: One rule an op type of the default domain; what is not listed freezes what it touches.
         scope: Labels of the nodes whose channels may be removed.
         excluded: Labels of the nodes whose constants freeze.
+        freed: Axes of graph outputs that may be cut, by name.
     """
     found = Trace(model, table, scope, excluded)
     for node in model.graph:
         if node.op_type != "Constant":
             _step(found, node, rules)
     for value in model.graph.outputs:
-        if value in found.labels:
-            maker = value.producer()
-            found.freeze(found.labels[value], maker, "PRUNE-FROZEN-OUTPUT", "the axis is one of a graph output")
+        _freeze_output(found, value, (freed or {}).get(value.name or "", set()))
     _freeze_open_weights(found)
     return found
+
+
+def _freeze_output(found: Trace, value: ir.Value, freed: set[int]) -> None:
+    for axis, ids in enumerate(found.labels.get(value, [])):
+        if axis not in freed:
+            why = f"they are axis {axis} of the graph output {value.name} (--allow-output {value.name}:{axis} frees it)"
+            found.freeze([ids], value.producer(), "PRUNE-FROZEN-OUTPUT", why)
 
 
 def _freeze_open_weights(found: Trace) -> None:
