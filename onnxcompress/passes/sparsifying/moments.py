@@ -39,10 +39,21 @@ def batches(model: ir.Model, ctx: Context, samples: int) -> list[Run]:
 
 @dataclass
 class Moments:
-    """Sums over the rows that fit and over those that judge; the same where there is only one batch."""
+    """Sums over the rows that fit, and the rows that judge; the same rows where there is only one batch.
+
+    Attributes:
+        train: The normal equations.
+        judges: Rows (g, n, c) and targets (g, n, r), float32.
+    """
 
     train: Normal
-    held_out: Normal
+    judges: list[tuple[np.ndarray, np.ndarray]]
+
+    def error(self, weight: np.ndarray) -> float:
+        """Squared error of weights (g, c, r) on the rows that judge, relative to their targets' power."""
+        off = sum(float(np.square(rows @ weight - targets).sum()) for rows, targets in self.judges)
+        power = sum(float(np.square(targets, dtype=np.float64).sum()) for _, targets in self.judges)
+        return off / max(power, 1e-30)
 
 
 class Walk:
@@ -68,14 +79,15 @@ class Walk:
 
     def moments(self, linear: Linear) -> Moments | str:
         """Gram matrices of the layer, or why there are none."""
-        shape = linear.matrix().shape
-        train, held_out = Normal(*shape), Normal(*shape)
+        found = Moments(Normal(*linear.matrix().shape), [])
 
         def add(rows: np.ndarray, targets: np.ndarray, judges: bool) -> None:
-            (held_out if judges else train).add(rows, targets)
+            if not judges or self._count == 1:
+                found.train.add(rows, targets)
+            if judges or self._count == 1:
+                found.judges.append((rows.astype(np.float32), targets.astype(np.float32)))
 
-        problem = self.rows(linear, add)
-        return problem or Moments(train, held_out if held_out.rows else train)
+        return self.rows(linear, add) or found
 
     def squares(self, linear: Linear) -> np.ndarray | str:
         """Mean square of each column, shape (g, c): the diagonal alone, for layers that are too large."""

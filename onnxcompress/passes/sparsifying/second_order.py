@@ -31,6 +31,7 @@ DAMPING = 0.01
 """lambda as a share of the mean of the Gram's diagonal."""
 
 _BLOCK = 128
+_SMALL = 64  # below this a general inverse is as fast
 _SOLVE_FLOPS = 2e11
 
 
@@ -50,27 +51,45 @@ def eliminate(
     Returns:
         The new weights, of the same shape.
     """
-    damped = _damped(gram, damping)
+    strength = _strength(gram, damping)
+    damped = gram.copy()
+    np.einsum("gii->gi", damped)[:] += strength[:, 0]
     factor = _inverse_factor(damped)
-    pull = cross - gram @ weight.transpose(0, 2, 1)
-    moved = weight + (factor.transpose(0, 2, 1) @ (factor @ pull)).transpose(0, 2, 1)
+    residual = cross.transpose(0, 2, 1) - _through(weight, damped, strength)
+    moved = weight + residual @ factor.transpose(0, 2, 1) @ factor
     gone = _walk(moved, factor, free, wanted)
     moved[gone] = 0.0
-    return _settle(moved, gone, gram, damped, cross)
+    del factor
+    return _settle(moved, gone, damped, cross.transpose(0, 2, 1) - _through(moved, damped, strength))
 
 
-def _damped(gram: np.ndarray, damping: float) -> np.ndarray:
-    """H; where an input was constantly zero, the identity takes its place."""
+def _strength(gram: np.ndarray, damping: float) -> np.ndarray:
+    """The damping of each group, shape (g, 1, 1); 1 where the input was zero throughout."""
     mean = np.trace(gram, axis1=1, axis2=2) / gram.shape[1]
-    strength = np.where(mean > 0, damping * mean, 1.0)
-    return gram + strength[:, None, None] * np.eye(gram.shape[1])
+    return np.where(mean > 0, damping * mean, 1.0)[:, None, None]
+
+
+def _through(weight: np.ndarray, damped: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """G w of every row, from H = G + lambda I."""
+    return weight @ damped - strength * weight
 
 
 def _inverse_factor(damped: np.ndarray) -> np.ndarray:
     """U upper triangular with H^-1 = U^T U."""
-    reversed_lower = np.linalg.cholesky(damped[:, ::-1, ::-1])
-    upper = np.ascontiguousarray(reversed_lower[:, ::-1, ::-1])
-    return np.triu(np.linalg.inv(upper))
+    return _inverted(np.linalg.cholesky(damped[:, ::-1, ::-1])[:, ::-1, ::-1])
+
+
+def _inverted(upper: np.ndarray) -> np.ndarray:
+    """The inverse of upper triangular matrices, by halves: [[A, B], [0, C]]^-1 = [[A^-1, -A^-1 B C^-1], [0, C^-1]]."""
+    size = upper.shape[1]
+    if size <= _SMALL:
+        return np.triu(np.linalg.inv(upper))
+    half = size // 2
+    found = np.zeros(upper.shape)
+    found[:, :half, :half] = _inverted(upper[:, :half, :half])
+    found[:, half:, half:] = _inverted(upper[:, half:, half:])
+    found[:, :half, half:] = -found[:, :half, :half] @ (upper[:, :half, half:] @ found[:, half:, half:])
+    return found
 
 
 def _walk(weight: np.ndarray, factor: np.ndarray, free: int, wanted: int | NM) -> np.ndarray:
@@ -104,16 +123,12 @@ def _quotas(weight: np.ndarray, factor: np.ndarray, count: int, free: int, width
     return [int(gone[:, :, start : start + width].sum()) for start in range(0, free, width)]
 
 
-def _settle(
-    weight: np.ndarray, gone: np.ndarray, gram: np.ndarray, damped: np.ndarray, cross: np.ndarray
-) -> np.ndarray:
+def _settle(weight: np.ndarray, gone: np.ndarray, damped: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """The weights that stay, solved for exactly; as they are where that costs too much."""
     support = (~gone).sum(axis=2, dtype=np.float64)
     if (2 / 3 * support**3).sum() > _SOLVE_FLOPS:
         return weight
-    residual = cross.transpose(0, 2, 1) - weight @ gram
     for group, row in np.ndindex(*weight.shape[:2]):
         stays = np.flatnonzero(~gone[group, row])
-        step = np.linalg.solve(damped[group][np.ix_(stays, stays)], residual[group, row, stays])
-        weight[group, row, stays] += step
+        weight[group, row, stays] += np.linalg.solve(damped[group][np.ix_(stays, stays)], residual[group, row, stays])
     return weight

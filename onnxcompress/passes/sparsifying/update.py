@@ -16,6 +16,8 @@ from onnxcompress.passes.sparsifying.smallest import smallest
 # Where rows are few the Gram says little of other samples, and a stronger pull to the weights that are there is tried.
 _FEW_ROWS = 4
 _STRONG = 0.3
+# Matrices of columns x columns that are held at once, what LAPACK copies among them.
+_SQUARES = 5
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Updated:
 def update(linear: Linear, wanted: int | NM, walk: Walk, memory: int) -> Updated:
     """Prune the layer in place."""
     groups, columns, outputs = linear.matrix().shape
-    if 8 * groups * columns * (9 * columns + 8 * outputs) > memory:
+    if 8 * groups * columns * (_SQUARES * columns + 6 * outputs) > memory:
         return _diagonal(linear, wanted, walk)
     found = walk.moments(linear)
     if isinstance(found, str):
@@ -53,18 +55,18 @@ def _best(linear: Linear, wanted: int | NM, found: Moments) -> Updated:
     start, order, free = _arranged(linear)
     plain = start.copy()
     plain[:, :, :free][_mask(np.abs(start[:, :, :free]), wanted)] = 0.0
-    train, judge = _permuted(found.train, order), _permuted(found.held_out, order)
-    few = found.train.rows < _FEW_ROWS * start.shape[2]
+    train = found.train
+    gram, cross = (train.gram, train.cross) if not linear.geometry else _permuted(train, order)
+    few = train.rows < _FEW_ROWS * start.shape[2]
     tried = [
-        eliminate(start, train.gram, train.cross, wanted, free, damping)
+        _unarranged(eliminate(start, gram, cross, wanted, free, damping), order)
         for damping in ((DAMPING, _STRONG) if few else (DAMPING,))
     ]
-    power = max(float(judge.square.sum()), 1e-30)
-    errors = [float(judge.error(w.transpose(0, 2, 1)).sum()) / power for w in (plain, *tried)]
+    errors = [found.error(matrix) for matrix in (_unarranged(plain, order), *tried)]
     least = int(np.argmin(errors))
     if least == 0:
         return Updated("magnitude", "it errs least on samples that took no part", errors[0], errors[0])
-    _store(linear, tried[least - 1], order)
+    linear.store(tried[least - 1])
     return Updated("second order", "", errors[0], errors[least])
 
 
@@ -76,7 +78,7 @@ def _diagonal(linear: Linear, wanted: int | NM, walk: Walk) -> Updated:
     weight = start.copy()
     scores = np.square(start) * squares[:, None, order]
     weight[:, :, :free][_mask(scores[:, :, :free], wanted)] = 0.0
-    _store(linear, weight, order)
+    linear.store(_unarranged(weight, order))
     return Updated("diagonal", f"its {len(order)} inputs exceed the memory ceiling")
 
 
@@ -90,18 +92,17 @@ def _arranged(linear: Linear) -> tuple[np.ndarray, np.ndarray, int]:
     return matrix.transpose(0, 2, 1)[:, :, order], order, free
 
 
-def _permuted(normal: Normal, order: np.ndarray) -> Normal:
-    turned = Normal(*normal.cross.shape)
-    turned.gram = normal.gram[:, order[:, None], order]
-    turned.cross, turned.square, turned.rows = normal.cross[:, order], normal.square, normal.rows
-    return turned
+def _permuted(normal: Normal, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gram matrix and cross moments in the order of the arranged columns."""
+    return normal.gram[:, order[:, None], order], normal.cross[:, order]
 
 
 def _mask(scores: np.ndarray, wanted: int | NM) -> np.ndarray:
     return smallest(scores, wanted) if isinstance(wanted, int) else wanted.mask(scores)
 
 
-def _store(linear: Linear, weight: np.ndarray, order: np.ndarray) -> None:
+def _unarranged(weight: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The layer's matrix (g, c, r), its columns back in their own order."""
     back = np.empty_like(weight)
     back[:, :, order] = weight
-    linear.store(back.transpose(0, 2, 1))
+    return back.transpose(0, 2, 1)
