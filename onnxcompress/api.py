@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxcompress.errors import UsageError
 from onnxcompress.passes.base import Scope
+from onnxcompress.pruning_recipe import SIZE_OPTIONS, Entries, prune_entries
 from onnxcompress.recipe import Recipe
 from onnxcompress.registry import describe, make_pass
 
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
     from onnxcompress.result import Result
 
 COMMANDS = ("prune", "quantize", "distill", "auto")
-
-_SIZE_OPTIONS = (
-    "ratio",
-    "target_macs",
-    "target_params",
-    "filter_ratio",
-    "channel_ratio",
-    "neuron_ratio",
-    "layer",
-)
 
 
 @dataclass(frozen=True)
@@ -86,37 +77,13 @@ def recipe_for(
         UsageError: For an unknown command or option.
     """
     given = {k: v for k, v in (options or {}).items() if v is not None}
-    builders = {"prune": _prune, "quantize": _quantize, "distill": _distill, "auto": _auto}
+    builders = {"prune": prune_entries, "quantize": _quantize, "distill": _distill, "auto": _auto}
     if command not in builders:
         raise UsageError(f"unknown command {command!r}", hint=f"Use one of: {', '.join(COMMANDS)}.")
     if command == "distill" and not has_teacher:
         _refuse_without_teacher()
     entries = builders[command](given, has_data)
     return Recipe(tuple(make_pass(name, values) for name, values in entries), dict(settings or {}))
-
-
-Entries = list[tuple[str, dict[str, Any]]]
-
-
-def _prune(given: dict[str, Any], has_data: bool) -> Entries:
-    depth, given = _own("prune-blocks", given), _others("prune-blocks", given)
-    sized = any(given.get(key) not in (None, ()) for key in _SIZE_OPTIONS)
-    if not sized and not depth.get("blocks"):
-        given, sized = {**given, "target_macs": "0.5x" if has_data else "0.9x"}, True
-    shorter: Entries = [("prune-blocks", depth)] if depth.get("blocks") else []
-    narrower: Entries = [("prune-channels", given)] if sized else []
-    return [("normalize", {}), *shorter, *narrower, ("reconstruct", {})]
-
-
-def _own(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The options that belong to the pass `name`."""
-    known = {option.name for option in describe(name).options}
-    return {key: value for key, value in given.items() if key in known}
-
-
-def _others(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    own = _own(name, given)
-    return {key: value for key, value in given.items() if key not in own}
 
 
 def _quantize(given: dict[str, Any], has_data: bool) -> Entries:
@@ -192,7 +159,7 @@ def override(entries: Entries, given: Mapping[str, Any]) -> Entries:
                 hint=f"Write PASS.OPTION=VALUE with one of: {', '.join(by_name)}.",
                 code="USAGE-UNKNOWN-OPTION",
             )
-        clash = [k for k in by_name[name] if k in _SIZE_OPTIONS] if option in _SIZE_OPTIONS else []
+        clash = [k for k in by_name[name] if k in SIZE_OPTIONS] if option in SIZE_OPTIONS else []
         for old in clash:
             del by_name[name][old]
         by_name[name][option] = value
@@ -239,12 +206,13 @@ def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def prune(model: Any, *, data: Any = None, **options: Any) -> Result:
-    """Remove channels, filters, neurons and hidden units, and repair the rest on `data` where given.
+    """Remove channels, filters, neurons and hidden units, or set single weights to zero; repair on `data` if given.
 
     Args:
         model: A path, an onnx.ModelProto or an onnx_ir.Model; it is not edited.
         data: Unlabelled samples for the repair; labels, where present, measure accuracy.
-        options: Options of the ``prune-channels`` pass, and common ones of `run_recipe`.
+        options: Options of the ``prune-channels`` and ``prune-weights`` passes (``weights="2:4"`` alone leaves the
+            channels as they are), and common ones of `run_recipe`.
     """
     return _command("prune", model, data, options)
 

@@ -56,6 +56,36 @@ def test_without_data_prune_is_timid() -> None:
     assert asked == {"pass": "prune-channels", "ratio": 0.3}
 
 
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ({"weights": "2:4"}, ["normalize", "prune-weights"]),
+        ({"sparsity": 0.7, "layer": ("a=0.2",)}, ["normalize", "prune-weights"]),
+        ({"threshold": 0.01, "rows": 100}, ["normalize", "prune-weights"]),
+        ({"weights": "global", "ratio": 0.5}, ["normalize", "prune-channels", "reconstruct", "prune-weights"]),
+    ],
+)
+def test_prune_does_weights_channels_or_both(options: dict[str, object], passes: list[str]) -> None:
+    recipe = api.recipe_for("prune", options, has_data=True)
+    assert [p.name for p in recipe.passes] == passes
+    assert {k: v for p in recipe.passes for k, v in p.spec().items() if k != "pass"} == {
+        k: list(v) if isinstance(v, tuple) else v for k, v in options.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"weights": "2:4", "score": "l1"}, "USAGE-PRUNE-MIXED"),
+        ({"weights": "global", "ratio": 0.5, "layer": ("a=0.2",)}, "USAGE-PRUNE-LAYER"),
+    ],
+)
+def test_options_of_channels_and_weights_are_told_apart(options: dict[str, object], code: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        api.recipe_for("prune", options, has_data=False)
+    assert caught.value.code == code
+
+
 def test_a_new_size_replaces_the_old_one() -> None:
     recipe = api.recipe_for("auto", {"prune-channels.ratio": "0.25"}, has_data=True)
     spec = next(p.spec() for p in recipe.passes if p.name == "prune-channels")

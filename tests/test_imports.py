@@ -17,7 +17,18 @@ NAME = "onnxcompress"
 
 FLOORS = [
     {"cli", "__main__"},
-    {"api", "comparing", "manager", "order", "measurement", "registry", "recipe", "result", "testing"},
+    {
+        "api",
+        "comparing",
+        "manager",
+        "order",
+        "measurement",
+        "registry",
+        "recipe",
+        "pruning_recipe",
+        "result",
+        "testing",
+    },
     {"passes", "interop"},
     {"distill", "calibrators", "verify"},
     {"runtime", "shapes", "cost", "data", "targets", "environment", "report.page"},

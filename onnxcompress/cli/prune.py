@@ -31,6 +31,10 @@ def prune(
 
     With --data the rest is refitted to the original's outputs and the loss is measured; without, the repair
     is weaker, little is removed by default, and accuracy is NOT measured.
+
+    --weights (or --sparsity, --threshold) sets single weights to zero instead: the zipped file shrinks, a dense
+    runtime gains no time. Channels go as well where an amount of them is given (--ratio, --target-macs, ...);
+    --layer then speaks of one of the two only.
     """
 
     def recipe(settings: dict[str, Any]) -> Any:
@@ -43,4 +47,4 @@ def prune(
 
 def command() -> Any:
     """The command, ready to be run."""
-    return build(prune, name="prune", passes=("prune-channels", "prune-blocks"))
+    return build(prune, name="prune", passes=("prune-channels", "prune-blocks", "prune-weights"))

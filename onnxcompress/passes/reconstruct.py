@@ -29,7 +29,7 @@ class Reconstruct(Pass):
     name: ClassVar[str] = "reconstruct"
     effect: ClassVar[Effect] = Effect.LOSSY
     needs_data: ClassVar[str] = "optional"
-    not_after: ClassVar[tuple[str, ...]] = ("insert-qdq", "quantize-weights")
+    not_after: ClassVar[tuple[str, ...]] = ("insert-qdq", "quantize-weights", "prune-weights")
 
     samples: int = option(512, "At most this many samples are used.")
     rows: int = option(60_000, "At most this many rows enter the least squares of one layer.")

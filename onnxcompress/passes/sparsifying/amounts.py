@@ -58,7 +58,8 @@ def check_options(options: PruneWeights) -> None:
         if pattern is not None and rate:
             why = f"with {pattern} a layer takes the pattern or is left as it is"
             hint = "Write --layer NAME=0 to leave a layer as it is."
-            raise UsageError(f"--layer ...={rate:g} does not go with --weights {pattern}", why=why, hint=hint)
+            what = f"--layer ...={rate:g} does not go with --weights {pattern}"
+            raise UsageError(what, why=why, hint=hint, code="USAGE-PRUNE-LAYER")
 
 
 def _check_combination(options: PruneWeights, pattern: NM | None) -> None:

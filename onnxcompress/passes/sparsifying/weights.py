@@ -67,7 +67,7 @@ def find(model: ir.Model, scope: set[str]) -> tuple[list[Weight], list[Finding]]
         reason = _why_not(value)
         if reason:
             left.append(Finding("PRUNE-WEIGHTS-LEFT", f"left as it is: {reason}", label(node)))
-        elif value.shape is not None and 0 not in value.shape:
+        elif 0 not in _sizes(value):
             found.append(Weight(node, slot, value, tuple(dict.fromkeys(label(use.node) for use in value.uses()))))
     return found, left + list(_without(model, scope))
 
@@ -79,8 +79,16 @@ def _candidates(model: ir.Model, scope: set[str]) -> Iterator[tuple[ir.Node, int
             continue
         for slot in _SLOTS.get(node.op_type, ()):
             value = node.inputs[slot] if slot < len(node.inputs) else None
-            if value is not None and (_is_stored(value) or _quantized(value)) and len(value.shape or (0, 0)) > 1:
+            if value is not None and (_is_stored(value) or _quantized(value)) and len(_sizes(value)) > 1:
                 yield node, slot, value
+
+
+def _sizes(value: ir.Value) -> tuple[int, ...]:
+    """Sizes of a stored or quantized weight; what a Constant node makes need not carry a shape of its own."""
+    maker = value.producer()
+    stored = maker.inputs[0] if maker is not None and maker.op_type == "DequantizeLinear" else value
+    tensor = tensor_of(stored) or (stored.const_value if stored is not None else None)
+    return () if tensor is None else tuple(tensor.shape.numpy())
 
 
 def _is_stored(value: ir.Value) -> bool:
