@@ -26,9 +26,12 @@ class Atoms:
 
     Attributes:
         freezes: What must stay, in the order in which it was found; the first reason of a class is reported.
+        pairs: Every pair of lists that was unified.
     """
 
     freezes: list[Freeze] = field(default_factory=list)
+    pairs: list[tuple[Ids, Ids]] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
     _parent: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     _count: int = 0
 
@@ -38,6 +41,7 @@ class Atoms:
     def fresh(self, count: int) -> Ids:
         """`count` new atoms, each a class of its own."""
         start, self._count = self._count, self._count + count
+        self._starts.append(start)
         if self._count > len(self._parent):
             grown = np.arange(2 * self._count)
             grown[:start] = self._parent[:start]
@@ -54,8 +58,13 @@ class Atoms:
                 return found
             found = above
 
+    def origins(self) -> np.ndarray:
+        """For each atom the number of the `fresh` call that made it."""
+        return np.searchsorted(np.array(self._starts), np.arange(self._count), side="right") - 1
+
     def unify(self, left: Ids, right: Ids) -> None:
         """Put the atoms at equal positions into one class."""
+        self.pairs.append((left, right))
         while True:
             a, b = self.roots(left), self.roots(right)
             if np.array_equal(a, b):
@@ -65,19 +74,26 @@ class Atoms:
 
     def freeze(self, ids: Ids, code: str, node: str, why: str) -> None:
         """Mark the classes of `ids` as not removable."""
-        self.freezes.append(Freeze(ids, code, node, why))
+        if len(ids):
+            self.freezes.append(Freeze(ids, code, node, why))
+
+    def first_freeze(self) -> np.ndarray:
+        """For each atom the index in `freezes` of the first one of its class; -1 where nothing holds it."""
+        none = len(self.freezes)
+        first = np.full(self._count, none)
+        if none:
+            ids = np.concatenate([freeze.ids.ravel() for freeze in self.freezes])
+            numbers = np.repeat(np.arange(none), [freeze.ids.size for freeze in self.freezes])
+            np.minimum.at(first, self.roots(ids), numbers)
+        first = first[self.roots(np.arange(self._count))]
+        return np.where(first == none, -1, first)
 
     def frozen(self) -> np.ndarray:
         """One bool an atom: True where its class must stay."""
-        marked = np.zeros(self._count, bool)
-        for freeze in self.freezes:
-            marked[self.roots(freeze.ids)] = True
-        return marked[self.roots(np.arange(self._count))]
+        return self.first_freeze() >= 0
 
     def reasons(self) -> dict[int, Freeze]:
         """The first reason of every frozen class, by its representative."""
-        found: dict[int, Freeze] = {}
-        for freeze in self.freezes:
-            for root in np.unique(self.roots(freeze.ids)).tolist():
-                found.setdefault(root, freeze)
-        return found
+        first = self.first_freeze()
+        held = np.flatnonzero((first >= 0) & (self.roots(np.arange(self._count)) == np.arange(self._count)))
+        return {int(root): self.freezes[first[root]] for root in held}

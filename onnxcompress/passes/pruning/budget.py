@@ -109,6 +109,5 @@ def parameter_budget(found: Trace, cells: Sequence[Cell], total: int) -> Budget:
         size = float(np.prod(found.shape(use.value) or ()))
         if id(use.value) not in seen and size > 1:
             seen.add(id(use.value))
-            lists = [*use.labels, *(use.grouped[:1] if use.grouped else ())]
-            products.append((size, tuple(found.atoms.roots(ids) for ids in lists if ids is not None)))
+            products.append((size, tuple(found.atoms.roots(ids) for ids in use.lists())))
     return Budget(cells, total - sum(size for size, _ in products), products, len(found.atoms))

@@ -1,8 +1,10 @@
 """Cells: the smallest sets of classes that a decision is made for, and the order in which they would go.
 
-A family is what producers tie together; it falls into cells. A cell has rows that must keep equal counts (the blocks of
-a grouped convolution); most cells have one row. `order[:, j]` is the j-th cheapest class of every row: a decision about
-a cell is one number, how many columns of `order` go.
+Classes that follow from others (`products`) are nobody's own decision. The rest falls into families: the channels of
+one producer, the factors of one axis. A plain family is one cell with one row. A family of slots (dims of heads,
+channels of groups, units of directions) becomes a cell for each make-up of its slots (`slots`), with a row for each
+block that chooses for itself. `order[:, j]` is what goes at the j-th step: a decision about a cell is one number, how
+many columns of `order` go. Heads and their dims are rivals, of which one is offered (`rivals`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxcompress.graph import label
+from onnxcompress.passes.pruning.atoms import Atoms, Ids
+from onnxcompress.passes.pruning.products import Equations, Row, looked_up
+from onnxcompress.passes.pruning.rivals import choose
+from onnxcompress.passes.pruning.slots import Slots, signatures, slots_of
 from onnxcompress.passes.pruning.trace import Producer, Trace
 
 
@@ -23,7 +29,8 @@ class Cell:
     Attributes:
         order: Removable classes [rows, columns], cheapest first.
         importance: Importance of `order`, summed over the rows, by column.
-        width: Classes a row, removable or not.
+        width: Columns, removable or not.
+        channels: Channels that one column stands for.
         producers: Nodes that make these channels.
     """
 
@@ -31,6 +38,7 @@ class Cell:
     importance: np.ndarray
     width: int
     producers: tuple[Producer, ...]
+    channels: int = 1
 
     def trimmed(self, columns: int) -> Cell:
         """The same cell with only its `columns` cheapest columns to give."""
@@ -42,105 +50,115 @@ class Cell:
         return label(self.producers[0].node)
 
 
-def cells(found: Trace, scores: np.ndarray) -> list[Cell]:
+def cells(found: Trace, scores: np.ndarray, heads: str = "auto") -> list[Cell]:
     """All cells that have something to remove, in the order of their first producer.
 
-    Ties the blocks of constraints that contradict each other; call before anything else reads the classes.
+    Freezes what is out of scope; call before anything else asks what is frozen.
+
+    Args:
+        found: The trace.
+        scores: One number an atom; see `importance`.
+        heads: What divided axes lose: ``dims`` of every row, ``whole`` rows, or ``auto``, whichever costs less.
     """
-    constraints = _settle(found)
-    frozen = found.atoms.frozen() | _forbidden(found)
-    families = _families(found, constraints)
-    result: list[Cell] = []
-    for roots, producers in families:
-        inside = [rows for rows in constraints if np.isin(rows, roots).any()]
-        covered = np.concatenate([rows.ravel() for rows in inside]) if inside else np.zeros(0, np.int64)
-        rest = np.setdiff1d(roots, covered)
-        for rows in [*inside, *([rest[None, :]] if len(rest) else [])]:
-            cell = _cell(rows, frozen, scores, producers)
-            if cell is not None:
+    return _Cells(found, scores).list(heads)
+
+
+class _Cells:
+    def __init__(self, found: Trace, scores: np.ndarray) -> None:
+        equations = Equations(found.atoms, found.products)
+        self._found, self._equations = found, equations
+        self._out_of_scope()
+        equations.settle()
+        everyone = np.arange(len(found.atoms))
+        self._frozen, self._derived = found.atoms.frozen(), equations.derived()
+        self._ahead = equations.follows()
+        backwards = np.argsort(self._ahead[1], kind="stable")
+        self._behind = (self._ahead[1][backwards], self._ahead[0][backwards])
+        self._scores = scores[found.atoms.roots(everyone)]
+        self._weight = np.where(_weighted(found), self._scores, 0.0)
+        self._signs = signatures(found)
+
+    def list(self, heads: str) -> list[Cell]:
+        families = self._families()
+        by_family = [self._cells_of(roots, makers) for roots, makers in families]
+        offered = choose(self._equations, [roots for roots, _ in families], by_family, self._inner(families), heads)
+        rows: list[Row] = []
+        result: list[Cell] = []
+        for at in offered:
+            for cell, own in by_family[at]:
                 result.append(cell)
-    return result
+                rows += own
+        self._found.rows = rows
+        return result
+
+    def _out_of_scope(self) -> None:
+        """Channels outside of the nodes that the user named."""
+        for producer in self._found.producers:
+            if label(producer.node) not in self._found.scope:
+                self._found.freeze([producer.ids], producer.node, "PRUNE-OUT-OF-SCOPE", "the node was excluded")
+
+    def _families(self) -> list[tuple[Ids, list[Producer]]]:
+        """Connected sets of classes of their own: those of one producer, or of one factor."""
+        roots = self._found.atoms.roots
+        made = [self._causes(np.unique(roots(producer.ids))) for producer in self._found.producers]
+        own = [np.unique(roots(p.ids))[~self._derived[np.unique(roots(p.ids))]] for p in self._found.producers]
+        factors = [np.unique(roots(ids)) for split in self._found.splits for ids in split.lists]
+        own += [ids[~self._derived[ids]] for ids in factors]
+        groups = Atoms()
+        groups.fresh(len(self._found.atoms))
+        for ids in own:
+            if len(ids) > 1:
+                groups.unify(np.full(len(ids) - 1, ids[0]), ids[1:])
+        touched = np.unique(np.concatenate([np.zeros(0, np.int64), *made, *own]))
+        names, inverse = np.unique(groups.roots(touched), return_inverse=True)
+        makers: list[list[Producer]] = [[] for _ in names]
+        for producer, classes in zip(self._found.producers, made, strict=True):
+            for name in np.unique(groups.roots(classes)).tolist():
+                makers[int(np.searchsorted(names, name))].append(producer)
+        ordered = np.argsort(inverse, kind="stable")
+        parts = np.split(touched[ordered], np.cumsum(np.bincount(inverse, minlength=len(names)))) if len(names) else []
+        return [(part, each) for part, each in zip(parts, makers, strict=False) if each]
+
+    def _causes(self, classes: Ids) -> Ids:
+        """The classes of their own behind some classes."""
+        mine = np.union1d(classes, looked_up(*self._behind, classes)[1])
+        return mine[~self._derived[mine]]
+
+    def _inner(self, families: Sequence[tuple[Ids, list[Producer]]]) -> list[bool]:
+        """Whether a family lies along the free axis of a division."""
+        free = [split.lists[split.free] for split in self._found.splits if split.lists]
+        inside = np.unique(self._found.atoms.roots(np.concatenate([np.zeros(0, np.int64), *free])))
+        return [bool(np.isin(roots, inside).any()) for roots, _ in families]
+
+    def _cells_of(self, roots: Ids, makers: list[Producer]) -> list[tuple[Cell, list[Row]]]:
+        loose = roots[~self._frozen[roots]]
+        if not len(loose):
+            return []
+        at, effects = looked_up(*self._ahead, loose)
+        if not len(at):
+            order = loose[np.argsort(self._scores[loose], kind="stable")][None]
+            return [(Cell(order, self._scores[order[0]], len(roots), tuple(makers)), [])]
+        sets = slots_of(loose, at, effects, self._signs)
+        spare = len(roots) - len(loose) if len(sets) == 1 else 0
+        return [self._cell_of_slots(each, spare, makers) for each in sets]
+
+    def _cell_of_slots(self, each: Slots, spare: int, makers: list[Producer]) -> tuple[Cell, list[Row]]:
+        held = np.concatenate([each.slots[None], np.where(each.fixed == each.slots, -1, each.fixed)])
+        price = np.where(held < 0, 0.0, self._weight[np.maximum(held, 0)]).sum(axis=0)
+        by_price = np.argsort(price, kind="stable")
+        free = np.take_along_axis(each.free, np.argsort(self._scores[each.free], axis=1, kind="stable"), axis=1)
+        order = np.concatenate([each.slots[None, by_price], each.fixed[:, by_price], free])
+        lost = price[by_price] + self._weight[free].sum(axis=0)
+        width, channels = len(each.slots) + spare, max(1, len(each.free) + len(each.fixed))
+        rows = [Row(each.slots, contents) for contents in each.free]
+        return Cell(order, lost, width, tuple(makers), channels), rows
 
 
-def _forbidden(found: Trace) -> np.ndarray:
-    """Classes outside of the nodes that the user named."""
+def _weighted(found: Trace) -> np.ndarray:
+    """One bool an atom: True where its class has a slice in a weight, so that its score says something."""
     marked = np.zeros(len(found.atoms), bool)
-    for producer in found.producers:
-        if label(producer.node) not in found.scope:
-            found.freeze([producer.ids], producer.node, "PRUNE-OUT-OF-SCOPE", "the node was excluded")
-            marked[found.atoms.roots(producer.ids)] = True
-    return marked[found.atoms.roots(np.arange(len(found.atoms)))]
-
-
-def _cell(rows: np.ndarray, frozen: np.ndarray, scores: np.ndarray, producers: Sequence[Producer]) -> Cell | None:
-    free = [row[~frozen[row]] for row in rows]
-    length = min(len(row) for row in free)
-    if length == 0:
-        return None
-    ordered = [row[np.argsort(scores[row], kind="stable")] for row in free]
-    order = np.stack([row[:length] for row in ordered])
-    return Cell(order, scores[order].sum(axis=0), rows.shape[1], tuple(producers))
-
-
-def _families(found: Trace, constraints: list[np.ndarray]) -> list[tuple[np.ndarray, list[Producer]]]:
-    """Connected sets of classes: those of one producer, or of one constraint, belong together."""
-    lists = [np.unique(found.atoms.roots(producer.ids)) for producer in found.producers]
-    lists += [np.unique(rows) for rows in constraints]
-    owner = np.arange(len(found.atoms))
-    changed = True
-    while changed:
-        before = owner.copy()
-        for roots in lists:
-            owner[roots] = owner[roots].min()
-        owner = owner[owner]
-        changed = not np.array_equal(before, owner)
-    gathered: dict[int, tuple[list[np.ndarray], list[Producer]]] = {}
-    for at, roots in enumerate(lists):
-        entry = gathered.setdefault(int(owner[roots[0]]), ([], []))
-        entry[0].append(roots)
-        if at < len(found.producers):
-            entry[1].append(found.producers[at])
-    return [(np.unique(np.concatenate(parts)), makers) for parts, makers in gathered.values() if makers]
-
-
-def _settle(found: Trace) -> list[np.ndarray]:
-    """Block constraints as matrices of distinct classes; those that cannot hold side by side become ties."""
-    while True:
-        settled: dict[int, int] = {}
-        result: list[np.ndarray] = []
-        conflict = None
-        for matrix in found.blocks:
-            rows = found.atoms.roots(matrix.ravel()).reshape(matrix.shape)
-            if len(rows) == 1 or (rows == rows[0]).all():
-                continue
-            distinct = _distinct(rows)
-            if distinct is None or not _agrees(distinct, settled, result):
-                conflict = matrix
-                break
-        if conflict is None:
-            return result
-        for row in conflict[1:]:
-            found.atoms.unify(conflict[0], row)
-
-
-def _distinct(rows: np.ndarray) -> np.ndarray | None:
-    """Each row's classes once; None where a class is in two rows, or occurs unevenly."""
-    each = [np.unique(row, return_counts=True) for row in rows]
-    if len({len(values) for values, _ in each}) > 1 or len({c for _, counts in each for c in counts.tolist()}) > 1:
-        return None
-    stacked = np.stack([values for values, _ in each])
-    return stacked if len(np.unique(stacked)) == stacked.size else None
-
-
-def _agrees(rows: np.ndarray, settled: dict[int, int], result: list[np.ndarray]) -> bool:
-    """Add a constraint, unless it cuts across an older one; the same one twice is one."""
-    owners = {settled.get(int(root), -1) for root in rows.ravel()}
-    if owners == {-1}:
-        for root in rows.ravel().tolist():
-            settled[root] = len(result)
-        result.append(rows)
-        return True
-    if -1 in owners or len(owners) > 1:
-        return False
-    old = result[owners.pop()]
-    return old.shape == rows.shape and {tuple(sorted(r)) for r in old.tolist()} == {tuple(r) for r in rows.tolist()}
+    for use in found.uses:
+        if use.linear:
+            for ids in use.lists():
+                marked[found.atoms.roots(ids)] = True
+    return marked[found.atoms.roots(np.arange(len(marked)))]

@@ -1,138 +1,187 @@
-"""Movement ops have no rule: run the op on an arange along one labelled axis, and read where each index went."""
+"""Movement ops have no rule: see where each index of an axis went (`routes`), and write the atoms there.
+
+A list that comes out along one axis is that axis's list. One that comes out along several is divided into factors
+(`Trace.divide`), and the whole is remembered as a `Joint`, so that it is found again where the axes meet. Lists that
+meet on one axis without a common whole are multiplied.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
+from onnxcompress.graph import attribute
 from onnxcompress.passes.pruning.atoms import Ids
+from onnxcompress.passes.pruning.products import Joint
+from onnxcompress.passes.pruning.routes import LOST, Block, routes
 from onnxcompress.passes.pruning.trace import Labels, Trace
-
-_CHANNEL_FIRST = ("DepthToSpace",)
-"""Ops whose result keeps the labels on axis 1, whatever the sizes."""
 
 
 def moved(found: Trace, node: ir.Node) -> None:
     """Labels of the outputs of a data-movement op with one data input."""
     labels = found.of(node, 0)
-    others = [found.concrete(node, i) if found.has(node, i) else None for i in range(1, len(node.inputs))]
-    missing = [i for i, other in enumerate(others, 1) if other is None and found.has(node, i)]
-    if missing or not any(ids is not None for ids in labels):
+    plan = routes(found, node)
+    if plan is None:
         why = f"where {node.op_type} puts it depends on data"
         found.freeze(labels, node, "PRUNE-FROZEN-DATA-DEPENDENT", why)
         return
-    shape = found.shape_of(node, 0)
-    results: list[Labels] | None = None
-    for axis, ids in enumerate(labels):
-        if ids is not None:
-            outputs = run_on(found.model, node, index_along(shape, axis), others)
-            results = results or [[None] * array.ndim for array in outputs]
-            for at, array in enumerate(outputs):
-                _place(found, node, array, ids, results[at])
-    for at, result in enumerate(results or []):
-        found.put(node, at, result)
+    for at, blocks in enumerate(plan):
+        if node.outputs[at].name:
+            rank = len(found.shape(node.outputs[at]) or ())
+            _Move(found, node, found.shape_of(node, 0), blocks, rank).write(at)
+    if node.inputs[0] in found.uniform:
+        found.uniform.update(node.outputs)
 
 
-def index_along(shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """An int64 view of `shape` whose elements tell their position on `axis`."""
-    line = np.arange(shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(shape))])
-    return np.broadcast_to(line, shape)
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """Positions on one input axis, seen from the output: one dimension for each of `axes`, which all matter."""
+
+    axes: tuple[int, ...]
+    index: np.ndarray
 
 
-def run_on(model: ir.Model, node: ir.Node, data: np.ndarray, others: list[np.ndarray | None]) -> list[np.ndarray]:
-    """The outputs of one node for the given data, by ONNX's reference implementation."""
-    feed = ir.Value(name="data", type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([None] * data.ndim))
-    constants = [None if a is None else _initializer(f"i{i}", a) for i, a in enumerate(others)]
-    names = [value.name or "" for value in node.outputs]
-    outputs = [ir.Value(name=f"o{i}" if name else "") for i, name in enumerate(names)]
-    lone = ir.Node("", node.op_type, [feed, *constants], list(node.attributes.values()), outputs=outputs)
-    imports = {"": model.graph.opset_imports.get("", 1)}
-    named = [value for value in outputs if value.name]
-    inits = [value for value in constants if value is not None]
-    graph = ir.Graph([feed], named, nodes=[lone], initializers=inits, opset_imports=imports, name="one")
-    evaluator = ReferenceEvaluator(ir.to_proto(ir.Model(graph, ir_version=10)))
-    found = iter(evaluator.run(None, {"data": data}))
-    return [np.asarray(next(found)) if name else np.zeros(0, np.int64) for name in names]
+class _Move:
+    """One output of one movement op."""
+
+    def __init__(self, found: Trace, node: ir.Node, shape: Sequence[int], blocks: list[Block], rank: int) -> None:
+        self._found, self._node, self._shape, self._rank = found, node, shape, rank
+        self._blocks = {axis: block for block in blocks for axis in block.inputs}
+        self._spreads: dict[int, _Spread | None] = {}
+
+    def write(self, at: int) -> None:
+        """Set labels and joints of output `at`."""
+        given = self._found.joints_of(self._node, 0)
+        pairs = [(set(joint.axes), self._joint(joint)) for joint in given]
+        whole = [(covered, joint) for covered, joint in pairs if joint is not None]
+        parts: list[dict[int, Ids]] = [{} for _ in range(self._rank)]
+        for axis, ids in enumerate(self._found.of(self._node, 0)):
+            if ids is not None:
+                whole += [({axis}, joint) for joint in self._list(axis, ids, parts)]
+        result: Labels = [self._merged(axis, parts[axis], whole) for axis in range(self._rank)]
+        output = self._node.outputs[at]
+        self._found.put(self._node, at, result)
+        self._found.joints[output] = tuple(joint for _, joint in whole if len(joint.axes) > 1)
+
+    def _merged(self, axis: int, lists: dict[int, Ids], whole: list[tuple[set[int], Joint]]) -> Ids | None:
+        """The list of an output axis: a whole that has met again there, times what it does not account for."""
+        met = [(covered, joint.ids) for covered, joint in whole if joint.axes == (axis,)]
+        covered, ids = max(met, key=lambda pair: len(pair[0]), default=(set[int](), None))
+        factors = [*([] if ids is None else [ids]), *(part for a, part in lists.items() if a not in covered)]
+        if not factors:
+            return None
+        return factors[0] if len(factors) == 1 else self._found.multiply(factors)
+
+    def _list(self, axis: int, ids: Ids, parts: list[dict[int, Ids]]) -> list[Joint]:
+        """Where the list of one axis goes: into `parts`, and into a joint if it is divided."""
+        block = self._blocks.get(axis)
+        if block is not None and block.table is None:
+            parts[block.outputs[0]][axis] = ids
+            return []
+        spread = self._spread(axis)
+        if spread is None or not spread.axes:
+            taken = ids if spread is None else ids[np.unique(spread.index)]
+            self._freeze(taken, "PRUNE-FROZEN-SINGLE", "a single channel is taken out of it")
+            return []
+        line = ids[spread.index]
+        if len(spread.axes) == 1 and spread.axes[0] != LOST:
+            parts[spread.axes[0]][axis] = line
+            return []
+        lists = self._found.divide(line)
+        if lists is None:
+            self._freeze(ids, "PRUNE-FROZEN-OVERLAP", "lays it out in windows that overlap")
+            return []
+        return self._divided(axis, spread, line, lists, parts)
+
+    def _divided(
+        self, axis: int, spread: _Spread, line: np.ndarray, lists: tuple[Ids, ...], parts: list[dict[int, Ids]]
+    ) -> list[Joint]:
+        for out, factor in zip(spread.axes, lists, strict=True):
+            if out == LOST:
+                self._freeze(factor, "PRUNE-FROZEN-OP", "its places along other axes are all needed")
+            else:
+                parts[out][axis] = factor
+        joint = Joint(line, spread.axes, spread.axes[-1])
+        if LOST in spread.axes:
+            self._found.pin([joint])
+            return []
+        return [joint]
+
+    def _freeze(self, ids: Ids, code: str, why: str) -> None:
+        self._found.freeze([ids], self._node, code, f"{self._node.op_type}: {why}")
+
+    def _joint(self, joint: Joint) -> Joint | None:
+        """The joint as the output shows it: a list where its axes have met again; None where it is lost."""
+        spreads = [self._spread(axis) for axis in joint.axes]
+        known = [spread for spread in spreads if spread is not None]
+        axes = tuple(sorted({axis for spread in known for axis in spread.axes}))
+        if len(known) < len(spreads) or not axes or LOST in axes:
+            self._found.pin([joint])
+            return None
+        ids = joint.ids[tuple(_aligned(spread, axes) for spread in known)]
+        free = None if joint.free is None else known[joint.axes.index(joint.free)].axes
+        if free is None or len(free) != 1:
+            self._found.pin([joint])
+        return Joint(ids, axes, free[0] if free is not None and len(free) == 1 else None)
+
+    def _spread(self, axis: int) -> _Spread | None:
+        if axis not in self._spreads:
+            self._spreads[axis] = self._traced(axis)
+        return self._spreads[axis]
+
+    def _traced(self, axis: int) -> _Spread | None:
+        block = self._blocks.get(axis)
+        if block is None:
+            return None
+        if block.table is None:
+            return _Spread(block.outputs, np.arange(self._shape[axis]))
+        sizes = [self._shape[a] for a in block.inputs]
+        index = np.unravel_index(block.table, sizes)[block.inputs.index(axis)]
+        keep = [a for a in range(index.ndim) if (index != index.take([0], axis=a)).any()]
+        line = index[tuple(slice(None) if a in keep else 0 for a in range(index.ndim))]
+        return _Spread(tuple(block.outputs[a] for a in keep), np.asarray(line))
 
 
-def _initializer(name: str, array: np.ndarray) -> ir.Value:
-    tensor = ir.tensor(array, name=name)
-    return ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-
-
-def _place(found: Trace, node: ir.Node, indices: np.ndarray, ids: Ids, result: Labels) -> None:
-    """Write the list that came out of one input axis into the labels of one output."""
-    if not indices.size:
-        return
-    varying = [a for a in range(indices.ndim) if (indices != indices.take([0], axis=a)).any()]
-    if not varying:
-        found.freeze([ids[np.unique(indices)]], node, "PRUNE-FROZEN-SINGLE", "a single channel is taken out of it")
-        return
-    axis = _axis_of(node, indices, varying)
-    line = ids[indices[tuple(slice(None) if a == axis else 0 for a in range(indices.ndim))]]
-    if len(varying) > 1:
-        _coarsen(found, indices, ids, axis)
-    if result[axis] is not None:
-        why = f"{node.op_type} merges it with another axis that is traced"
-        found.freeze([line, result[axis]], node, "PRUNE-FROZEN-COLLISION", why)
-        result[axis] = None
-        return
-    result[axis] = line
-
-
-def _axis_of(node: ir.Node, indices: np.ndarray, varying: list[int]) -> int:
-    """The axis that keeps the labels where the op split theirs: the longest, which leaves the most to choose."""
-    if node.op_type in _CHANNEL_FIRST and 1 in varying:
-        return 1
-    distinct = [len(np.unique(indices[tuple(slice(None) if b == a else 0 for b in range(indices.ndim))]))
-                for a in varying]  # fmt: skip
-    return max(zip(distinct, varying, strict=True))[1]
-
-
-def _coarsen(found: Trace, indices: np.ndarray, ids: Ids, axis: int) -> None:
-    """All atoms at one position of `axis` live and die together."""
-    rows = np.moveaxis(indices, axis, 0).reshape(indices.shape[axis], -1)
-    first = np.broadcast_to(rows[:, :1], rows.shape)
-    pairs = np.unique(np.stack([first.ravel(), rows.ravel()]), axis=1)
-    found.atoms.unify(ids[pairs[0]], ids[pairs[1]])
+def _aligned(spread: _Spread, axes: tuple[int, ...]) -> np.ndarray:
+    """The index with one dimension for each of `axes`."""
+    sizes = dict(zip(spread.axes, spread.index.shape, strict=True))
+    return spread.index.reshape([sizes.get(axis, 1) for axis in axes])
 
 
 def padded(found: Trace, node: ir.Node) -> None:
-    """Pad: channels that are padded in are new and stay; other axes pass."""
+    """Pad: what is padded in is new and may go again; cropped channels are like those of a Slice."""
     labels, shape = found.of(node, 0), found.shape_of(node, 0)
-    pads = node.attributes["pads"].value if "pads" in node.attributes else found.concrete(node, 1)
-    if pads is None:
+    pads = attribute(node, "pads")
+    pads = found.concrete(node, 1) if pads is None else pads
+    axes = found.concrete(node, 3) if found.has(node, 3) else np.arange(len(shape))
+    if pads is None or axes is None:
         found.freeze(labels, node, "PRUNE-FROZEN-DATA-DEPENDENT", "how Pad moves it depends on data")
         return
-    axes = found.concrete(node, 3) if found.has(node, 3) else np.arange(len(shape))
-    if axes is None:
-        axes = np.arange(len(shape))
-    listed = [int(a) % len(shape) for a in axes]
-    mode = node.attributes["mode"].value if "mode" in node.attributes else "constant"
     result: Labels = list(labels)
-    for at, axis in enumerate(listed):
-        before, after = int(pads[at]), int(pads[at + len(listed)])
-        ids = labels[axis]
-        if ids is not None and (before or after):
-            result[axis] = _pad_list(found, node, ids, (before, after), mode)
+    for at, axis in enumerate(int(a) % len(shape) for a in axes):
+        sides, ids = (int(pads[at]), int(pads[at + len(axes)])), labels[axis]
+        if ids is not None and any(sides):
+            result[axis] = _pad_list(found, node, ids, sides, str(attribute(node, "mode", "constant")))
     found.put(node, 0, result)
 
 
 def _pad_list(found: Trace, node: ir.Node, ids: Ids, pads: tuple[int, int], mode: str) -> Ids | None:
-    if mode != "constant" or min(pads) < 0:
-        found.freeze([ids], node, "PRUNE-FROZEN-OP", "Pad repeats or crops channels")
+    if mode != "constant":
+        found.freeze([ids], node, "PRUNE-FROZEN-OP", "Pad repeats channels")
         return None
-    extra = found.atoms.fresh(sum(pads))
-    found.freeze([extra], node, "PRUNE-FROZEN-PADDING", "the channel is padding")
-    return np.concatenate([extra[: pads[0]], ids, extra[pads[0] :]])
+    before, after = (found.atoms.fresh(max(n, 0)) for n in pads)
+    inner = ids[max(-pads[0], 0) : len(ids) + min(pads[1], 0)]
+    return np.concatenate([before, inner, after])
 
 
 def joined(found: Trace, node: ir.Node) -> None:
     """Concat: the lists follow each other on its axis; all other axes are one."""
     labels = [found.of(node, i) for i in range(len(node.inputs))]
     shapes = [found.shape_of(node, i) for i in range(len(node.inputs))]
-    axis = int(node.attributes["axis"].value) % len(shapes[0])
+    axis = int(attribute(node, "axis", 0)) % len(shapes[0])
     result: Labels = []
     for a, size in enumerate(shapes[0]):
         if a != axis:
@@ -143,6 +192,27 @@ def joined(found: Trace, node: ir.Node) -> None:
             parts = [_or_fixed(found, node, each[a], shape[a]) for each, shape in zip(labels, shapes, strict=True)]
             result.append(np.concatenate(parts))
     found.put(node, 0, result)
+    _join_rows(found, node, axis)
+
+
+def _join_rows(found: Trace, node: ir.Node, axis: int) -> None:
+    """Lists that differ from row to row follow each other too, where every part has its own."""
+    each = [found.joints_of(node, i) for i in range(len(node.inputs))]
+    shapes = [[(joint.axes, joint.free) for joint in joints] for joints in each]
+    if not each[0] or any(shape != shapes[0] for shape in shapes):
+        for joints in each:
+            found.pin(joints)
+        return
+    result: list[Joint] = []
+    for parts in zip(*each, strict=True):
+        if axis in parts[0].axes:
+            ids = np.concatenate([joint.ids for joint in parts], axis=parts[0].axes.index(axis))
+        else:
+            ids = parts[0].ids
+            for joint in parts[1:]:
+                found.atoms.unify(ids.ravel(), joint.ids.ravel())
+        result.append(Joint(ids, parts[0].axes, parts[0].free))
+    found.joints[node.outputs[0]] = tuple(result)
 
 
 def _or_fixed(found: Trace, node: ir.Node, ids: Ids | None, size: int) -> Ids:

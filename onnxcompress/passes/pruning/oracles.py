@@ -102,13 +102,12 @@ def _masked(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:
         if ids is not None and not cut.keep(ids).all():
             shape = [-1 if a == axis else 1 for a in range(numbers.ndim)]
             result = np.where(cut.keep(ids).reshape(shape), result, np.zeros((), numbers.dtype))
-    inputs, groups = use.grouped or (None, 1)
-    if inputs is not None:
-        columns = numbers.shape[1]
-        keep = np.repeat(cut.keep(inputs).reshape(groups, columns), numbers.shape[0] // groups, axis=0)
+    for axis, ids in use.blocks.items():
+        keep = cut.keep(ids).reshape(-1, numbers.shape[axis])
+        rows = np.repeat(keep, numbers.shape[0] // len(keep), axis=0)
+        shape = [n if a in (0, axis) else 1 for a, n in enumerate(numbers.shape)]
         if not keep.all():
-            shape = (*keep.shape, *([1] * (numbers.ndim - 2)))
-            result = np.where(keep.reshape(shape), result, np.zeros((), numbers.dtype))
+            result = np.where(rows.reshape(shape), result, np.zeros((), numbers.dtype))
     return result
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import attribute
+from onnxcompress.passes.pruning.rows import met, shifted, through
 from onnxcompress.passes.pruning.trace import Labels, Trace
 
 UNARY = (
@@ -117,6 +118,9 @@ def unary(found: Trace, node: ir.Node) -> None:
     """Every axis passes."""
     for index in range(len(node.outputs)):
         found.put(node, index, list(found.of(node, 0)))
+        found.joints[node.outputs[index]] = found.joints_of(node, 0)
+    if node.inputs[0] in found.uniform:
+        found.uniform.update(node.outputs)
 
 
 def broadcast(found: Trace, node: ir.Node) -> None:
@@ -125,6 +129,7 @@ def broadcast(found: Trace, node: ir.Node) -> None:
     shapes = [found.shape_of(node, i) for i in given]
     labels = [found.of(node, i) for i in given]
     found.put(node, 0, aligned(found, node, labels, shapes))
+    found.joints[node.outputs[0]] = met(found, node, given, max(len(shape) for shape in shapes))
 
 
 def aligned(found: Trace, node: ir.Node, labels: list[Labels], shapes: list[tuple[int, ...]]) -> Labels:
@@ -161,6 +166,10 @@ def reduction(found: Trace, node: ir.Node) -> None:
     keep = bool(attribute(node, "keepdims", 1))
     result = [None if a in axes else ids for a, ids in enumerate(labels) if keep or a not in axes]
     found.put(node, 0, result)
+    places = range(len(labels)) if keep else [a for a in range(len(labels)) if a not in axes]
+    if node.op_type == "ReduceProd":
+        found.pin(found.joints_of(node, 0))
+    through(found, node, {a: i for i, a in enumerate(places) if a not in axes})
 
 
 def _axes(found: Trace, node: ir.Node, rank: int) -> list[int] | None:
@@ -190,6 +199,11 @@ def along(found: Trace, node: ir.Node) -> None:
         result = [ids for a, ids in enumerate(result) if a not in touched]
     for index in range(len(node.outputs)):
         found.put(node, index, list(result))
+    dropped = node.op_type.startswith("Arg") and not attribute(node, "keepdims", 1)
+    places = [a for a in range(rank) if not (dropped and a in touched)]
+    through(found, node, {a: i for i, a in enumerate(places) if a not in touched})
+    if any(axis in touched for joint in found.joints_of(node, 0) for axis in joint.axes):
+        found.pin(found.joints_of(node, 0))
 
 
 def resize(found: Trace, node: ir.Node) -> None:
@@ -215,6 +229,9 @@ def quantize(found: Trace, node: ir.Node) -> None:
         if found.has(node, index) and np.prod(found.shape_of(node, index)) > 1:
             found.unify(node, labels[axis], found.of(node, index)[0])
     found.put(node, 0, list(labels))
+    through(found, node, {a: a for a in range(len(labels))})
+    if any(found.has(node, i) and np.prod(found.shape_of(node, i)) > 1 for i in (1, 2)):
+        found.pin(joint for joint in found.joints_of(node, 0) if axis == joint.free)
 
 
 def expanded(found: Trace, node: ir.Node) -> None:
@@ -234,6 +251,9 @@ def expanded(found: Trace, node: ir.Node) -> None:
         else:
             result.append(data[own])
     found.put(node, 0, result)
+    found.joints[node.outputs[0]] = shifted(found.joints_of(node, 0), len(after) - len(before))
+    if node.inputs[0] in found.uniform or np.prod(before) == 1:
+        found.uniform.add(node.outputs[0])
 
 
 def filled(found: Trace, node: ir.Node) -> None:
@@ -244,6 +264,7 @@ def filled(found: Trace, node: ir.Node) -> None:
         found.atoms.fresh(n) if n > 1 and isinstance(d, int) else None for n, d in zip(shape or (), kinds, strict=True)
     ]
     found.put(node, 0, result)
+    found.uniform.add(node.outputs[0])
 
 
 def silent(found: Trace, node: ir.Node) -> None:

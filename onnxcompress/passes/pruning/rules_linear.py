@@ -7,6 +7,8 @@ import onnx_ir as ir
 
 from onnxcompress.graph import attribute
 from onnxcompress.passes.pruning.atoms import Ids
+from onnxcompress.passes.pruning.products import Joint
+from onnxcompress.passes.pruning.rows import shifted
 from onnxcompress.passes.pruning.rules_elementwise import aligned
 from onnxcompress.passes.pruning.trace import Labels, Trace, constant_tensor
 from onnxcompress.passes.pruning.walk import freeze_all
@@ -62,14 +64,23 @@ def _depthwise(found: Trace, node: ir.Node, data: Ids | None, out: Ids | None, m
 def _grouped(found: Trace, node: ir.Node, data: Ids | None, groups: int) -> None:
     """Every block keeps the same number of inputs and of outputs; which ones is free."""
     use = found.use_of(node, 1)
-    if use is None or use.grouped is not None or len(use.value.uses()) > 1:
+    if use is None or use.blocks or len(use.value.uses()) > 1:
         found.freeze([data, *found.of(node, 1)], node, "PRUNE-FROZEN-OP", "a grouped convolution's weight is shared")
         return
-    use.grouped, use.labels[1] = (data, groups), None
-    out = use.labels[0]
-    for ids in (data, out):
-        if ids is not None:
-            found.blocks.append(ids.reshape(groups, -1))
+    use.labels[1] = None
+    if data is not None:
+        use.blocks[1] = found.atoms.fresh(len(data))
+        found.unify(node, data, use.blocks[1])
+    for ids in (use.blocks.get(1), use.labels[0]):
+        _in_groups(found, node, ids, groups)
+
+
+def _in_groups(found: Trace, node: ir.Node, ids: Ids | None, groups: int) -> None:
+    """Each group keeps the same number of channels, its own ones."""
+    if ids is None:
+        return
+    lists = found.divide(ids.reshape(groups, -1))
+    found.freeze([ids] if lists is None else lists[:1], node, "PRUNE-FROZEN-OP", "it counts the groups")
 
 
 def conv_transpose(found: Trace, node: ir.Node) -> None:
@@ -89,13 +100,22 @@ def conv_transpose(found: Trace, node: ir.Node) -> None:
         out = None if x[1] is None else np.repeat(x[1], shape[1])
         found.term(node, 1.0, out)
     else:
-        # Rows of W are inputs; column j serves output j of every block, so the blocks' outputs are tied.
-        if x[1] is not None:
-            found.blocks.append(x[1].reshape(groups, -1))
-        out = None if w[1] is None else np.tile(w[1], groups)
-        found.produce(node, "filter", w[1])
+        out = _transposed_groups(found, node, x[1], groups, outputs)
+        found.produce(node, "filter", out)
         found.term(node, 1.0, x[1], out)
     _finish(found, node, out, outputs, len(x))
+
+
+def _transposed_groups(found: Trace, node: ir.Node, data: Ids | None, groups: int, outputs: int) -> Ids | None:
+    """Rows of W are inputs, in blocks; each block has its own outputs in the columns."""
+    use = found.use_of(node, 1)
+    _in_groups(found, node, data, groups)
+    if use is None or use.blocks or len(use.value.uses()) > 1 or outputs == groups:
+        found.freeze(found.of(node, 1)[1:2], node, "PRUNE-FROZEN-OP", "one output of each group")
+        return None
+    use.labels[1], use.blocks[1] = None, found.atoms.fresh(outputs)
+    _in_groups(found, node, use.blocks[1], groups)
+    return use.blocks[1]
 
 
 def gemm(found: Trace, node: ir.Node) -> None:
@@ -141,6 +161,32 @@ def matmul(found: Trace, node: ir.Node) -> None:
     found.term(node, 1.0, *batch, a[-2], a[-1], b[-1])
     ends: Labels = ([] if vector_a else [a[-2]]) + ([] if vector_b else [b[-1]])
     found.put(node, 0, [*batch, *ends])
+    if not vector_a and not vector_b:
+        found.joints[node.outputs[0]] = _rows_of_product(found, node, len(batch))
+
+
+def _rows_of_product(found: Trace, node: ir.Node, batch: int) -> tuple[Joint, ...]:
+    """Rows along a batch axis: summed positions meet row by row, the outer ones pass."""
+    result: list[Joint] = []
+    summed: list[list[Joint]] = []
+    for index, inner in ((0, batch + 1), (1, batch)):
+        shape = found.shape_of(node, index)
+        mine = shifted(found.joints_of(node, index), batch + 2 - len(shape))
+        summed.append([joint for joint in mine if inner in joint.axes])
+        result += [joint for joint in mine if inner not in joint.axes]
+    sums = [[(tuple(sorted(set(j.axes) - {inner})), j) for j in joints if j.free == inner]
+            for joints, inner in zip(summed, (batch + 1, batch), strict=True)]  # fmt: skip
+    if len(sums[0]) == len(summed[0]) == len(sums[1]) == len(summed[1]) and [r for r, _ in sums[0]] == [
+        r for r, _ in sums[1]
+    ]:
+        for (rows, left), (_, right) in zip(*sums, strict=True):
+            if all(axis < batch for axis in rows) and left.ids.shape == right.ids.shape:
+                found.atoms.unify(left.ids.ravel(), right.ids.ravel())
+            else:
+                found.pin([left, right])
+    else:
+        found.pin([*summed[0], *summed[1]])
+    return tuple(result)
 
 
 def einsum(found: Trace, node: ir.Node) -> None:

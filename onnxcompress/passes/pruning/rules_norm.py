@@ -21,9 +21,12 @@ def batch_norm(found: Trace, node: ir.Node) -> None:
 def instance_norm(found: Trace, node: ir.Node) -> None:
     """InstanceNormalization: scale and bias along axis 1; statistics over the rest."""
     labels = found.of(node, 0)
-    found.unify(node, labels[1], found.of(node, 1)[0], found.of(node, 2)[0])
-    found.freeze(labels[2:], node, "PRUNE-FROZEN-OP", "statistics run along this axis")
+    if found.shape_of(node, 0)[1] > 1:
+        found.unify(node, labels[1], found.of(node, 1)[0], found.of(node, 2)[0])
+    found.statistic(node, labels, range(2, len(labels)))
     found.put(node, 0, list(labels))
+    found.joints[node.outputs[0]] = found.joints_of(node, 0)
+    found.pin(joint for joint in found.joints_of(node, 0) if joint.free == 1)
 
 
 def layer_norm(found: Trace, node: ir.Node) -> None:
@@ -53,6 +56,7 @@ def group_norm(found: Trace, node: ir.Node) -> None:
         elif groups > 1:
             found.freeze(own, node, "PRUNE-FROZEN-OP", "one scale serves a group")
     if ids is not None:
-        found.blocks.append(ids.reshape(groups, -1))
+        lists = found.divide(ids.reshape(groups, -1))
+        found.freeze([ids] if lists is None else lists[:1], node, "PRUNE-FROZEN-OP", "it counts the groups of a norm")
         found.statistic(node, labels, [1])
     found.put(node, 0, list(labels))

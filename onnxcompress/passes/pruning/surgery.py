@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import add_initializer, all_names, fresh_name, set_constant
 from onnxcompress.passes.pruning.atoms import Ids
+from onnxcompress.passes.pruning.products import looked_up
 from onnxcompress.passes.pruning.trace import Labels, Trace, Use, array
 
 Kept = dict[str, dict[int, list[int]]]
@@ -23,12 +22,25 @@ class Cut:
     """
 
     def __init__(self, found: Trace, removed: np.ndarray) -> None:
-        self.found, self._removed = found, removed
+        self.found = found
+        self._removed = removed
+        self._content = contents(found, self._removed)
         self.names = all_names(found.model)
 
     def keep(self, ids: Ids) -> np.ndarray:
-        """True at the positions that stay."""
-        return ~self._removed[self.found.atoms.roots(ids)]
+        """True at the channels that stay, in the order of the uncut model."""
+        roots = self.found.atoms.roots(ids)
+        known = roots < len(self._removed)  # labels of constants that nobody asked for before are new
+        return ~(known & self._removed[np.where(known, roots, 0)])
+
+    def moved(self, ids: Ids) -> Ids:
+        """The channels that stand at these positions when every row has brought its kept ones into the kept slots."""
+        known = ids < len(self._content)
+        return np.where(known, self._content[np.where(known, ids, 0)], ids)
+
+    def stays(self, ids: Ids) -> np.ndarray:
+        """True at the positions that stay; what stands there is told by `moved`."""
+        return self.keep(self.moved(ids))
 
     def sizes(self, value: ir.Value | None) -> dict[int, tuple[int, int]]:
         """Axes of a tensor that are cut: their sizes before and after."""
@@ -39,7 +51,7 @@ class Cut:
         return self._changed(self.found.known(node, index))
 
     def _changed(self, labels: Labels) -> dict[int, tuple[int, int]]:
-        masks = {axis: self.keep(ids) for axis, ids in enumerate(labels) if ids is not None}
+        masks = {axis: self.stays(ids) for axis, ids in enumerate(labels) if ids is not None}
         return {axis: (len(m), int(m.sum())) for axis, m in masks.items() if not m.all()}
 
     def initializer(self, name: str, numbers: np.ndarray) -> ir.Value:
@@ -70,33 +82,29 @@ def cut_constants(cut: Cut) -> None:
 
 
 def _is_cut(cut: Cut, use: Use) -> bool:
-    lists: Iterable[Ids | None] = [*use.labels, *(use.grouped[:1] if use.grouped else ())]
-    return any(ids is not None and not cut.keep(ids).all() for ids in lists)
+    return any(not cut.keep(ids).all() for ids in use.lists())
 
 
 def sliced(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:
-    """The constant without the removed positions."""
-    if use.grouped is not None:
-        return _sliced_blocks(cut, use, numbers)
+    """The constant without the removed positions, the kept ones in the order of the cut model."""
+    for axis, ids in use.blocks.items():
+        numbers = _sliced_blocks(cut, ids, numbers, axis)
     for axis, ids in enumerate(use.labels):
-        if ids is not None:
-            numbers = numbers.compress(cut.keep(ids), axis=axis)
+        if ids is not None and not cut.keep(ids).all():
+            numbers = numbers.take((cut.moved(ids) - ids[0])[cut.stays(ids)], axis=axis)
     return np.ascontiguousarray(numbers)
 
 
-def _sliced_blocks(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:
-    """A grouped weight: block b keeps its own rows, and the columns that its own inputs keep."""
-    assert use.grouped is not None
-    inputs, groups = use.grouped
-    out = use.labels[0]
-    rows, columns = numbers.shape[0] // groups, numbers.shape[1]
-    keep_rows = np.ones((groups, rows), bool) if out is None else cut.keep(out).reshape(groups, rows)
-    keep_columns = np.ones((groups, columns), bool) if inputs is None else cut.keep(inputs).reshape(groups, columns)
-    r = np.nonzero(keep_rows)[1].reshape(groups, -1)
-    c = np.nonzero(keep_columns)[1].reshape(groups, -1)
-    blocks = numbers.reshape(groups, rows, *numbers.shape[1:])
-    picked = blocks[np.arange(groups)[:, None, None], r[:, :, None], c[:, None, :]]
-    return np.ascontiguousarray(picked.reshape(-1, *picked.shape[2:]))
+def _sliced_blocks(cut: Cut, ids: Ids, numbers: np.ndarray, axis: int) -> np.ndarray:
+    """Each block of rows of axis 0 takes its own positions along `axis`."""
+    length = numbers.shape[axis]
+    blocks = len(ids) // length
+    places = (cut.moved(ids) - ids[0])[cut.stays(ids)].reshape(blocks, -1) % length
+    apart = numbers.reshape(blocks, -1, *numbers.shape[1:])
+    shape = [-1 if a == axis + 1 else 1 for a in range(apart.ndim)]
+    shape[0] = blocks
+    taken = np.take_along_axis(apart, places.reshape(shape), axis=axis + 1)
+    return taken.reshape(numbers.shape[0], *taken.shape[2:])
 
 
 def update_shapes(cut: Cut) -> None:
@@ -114,6 +122,7 @@ def update_shapes(cut: Cut) -> None:
 def kept(cut: Cut, before: Kept) -> Kept:
     """Original positions kept, by tensor name and axis; `before` are those of an earlier cut."""
     result: Kept = {name: dict(axes) for name, axes in before.items()}
+    joints = cut.found.joints
     for value, labels in cut.found.labels.items():
         kind = cut.found.table.dtype(value.name)
         if kind is None or not kind.is_floating_point() or value in cut.found.constants:
@@ -121,12 +130,44 @@ def kept(cut: Cut, before: Kept) -> Kept:
         for axis in cut.sizes(value):
             ids = labels[axis]
             assert ids is not None
+            if any(axis == j.free and not np.array_equal(cut.moved(j.ids), j.ids) for j in joints.get(value, ())):
+                continue  # every row kept other positions
             old = result.get(value.name or "", {}).get(axis, list(range(len(ids))))
-            result.setdefault(value.name or "", {})[axis] = [old[i] for i in np.flatnonzero(cut.keep(ids)).tolist()]
+            result.setdefault(value.name or "", {})[axis] = [old[i] for i in _positions(cut, ids).tolist()]
+    return result
+
+
+def _positions(cut: Cut, ids: Ids) -> np.ndarray:
+    """For each kept position the one where its channel stood before."""
+    now = cut.moved(ids)
+    before = np.empty(len(ids), np.int64)
+    before[np.argsort(now, kind="stable")] = np.argsort(ids, kind="stable")
+    return before[cut.stays(ids)]
+
+
+def contents(found: Trace, removed: np.ndarray) -> Ids:
+    """For each atom the one that stands in its place after every row has brought its kept channels into kept slots.
+
+    Both the slots and a row's channels keep their order; classes trade places member by member.
+    """
+    atoms = found.atoms
+    everyone = np.arange(len(atoms))
+    result, roots = everyone.copy(), atoms.roots(everyone)
+    members = np.argsort(roots, kind="stable")
+    ordered = roots[members]
+    for row in found.rows:
+        gone, dropped = removed[row.slots], removed[row.contents]
+        if np.array_equal(gone, dropped):
+            continue
+        source = np.empty(len(gone), np.int64)
+        source[~gone], source[gone] = np.flatnonzero(~dropped), np.flatnonzero(dropped)
+        _, mine = looked_up(ordered, members, row.contents)
+        _, theirs = looked_up(ordered, members, row.contents[source])
+        result[mine] = theirs
     return result
 
 
 def all_lists(found: Trace) -> list[Ids]:
     """Every labelled axis once."""
-    tensors: list[Labels] = [*found.labels.values(), *(use.labels for use in found.uses)]
+    tensors: list[Labels] = [*found.labels.values(), *(list(use.lists()) for use in found.uses)]
     return [ids for labels in tensors for ids in labels if ids is not None]

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import array_of, label, tensor_of
 from onnxcompress.passes.pruning.atoms import Atoms, Ids
+from onnxcompress.passes.pruning.products import Joint, Product, Row, Split, laid_out
 from onnxcompress.shapes.table import ShapeTable
 
 Labels = list[Ids | None]
@@ -32,16 +33,20 @@ class Use:
         value: The constant.
         ports: Readers that share these labels; empty where every reader does.
         labels: Atoms by axis.
-        grouped: For a grouped convolution's weight [O, C/g, ...]: the atoms of its C input channels (None where they
-            are fixed) and g. Axis 1 is then cut block by block.
+        blocks: Axes that each block of rows of axis 0 cuts for itself, by axis: atoms [blocks * length]. A grouped
+            convolution's weight [O, C/g, ...] has g blocks on axis 1, a recurrent one a block a direction.
         linear: True for the weights of a linear op, whose norms count as importance.
     """
 
     value: ir.Value
     ports: list[Port]
     labels: Labels
-    grouped: tuple[Ids | None, int] | None = None
+    blocks: dict[int, Ids] = field(default_factory=dict)
     linear: bool = False
+
+    def lists(self) -> list[Ids]:
+        """Every labelled axis."""
+        return [ids for ids in (*self.labels, *self.blocks.values()) if ids is not None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,12 @@ class Trace:
         uses: Constants with labels.
         producers: Where channels come from.
         terms: Which axes each node's multiply-accumulates depend on.
-        blocks: Matrices of atoms [blocks, positions] of which every row keeps the same number.
+        joints: What the labels do not tell: lists that differ from row to row.
+        products: Equations between axes and the axes they are made of.
+        splits: Lists that were laid out along several axes.
+        pinned: Atoms whose rows may not choose for themselves, because something aligns with them.
+        rows: Rows that choose for themselves, known once there are cells.
+        uniform: Tensors whose elements are all equal.
         statistics: Nodes that take statistics over an axis, with the axis and its atoms.
         scope: Labels of the nodes whose channels may be removed; others may lose inputs.
         excluded: Labels of the nodes that stay as they are.
@@ -92,7 +102,12 @@ class Trace:
     uses: list[Use] = field(default_factory=list)
     producers: list[Producer] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
-    blocks: list[np.ndarray] = field(default_factory=list)
+    joints: dict[ir.Value, tuple[Joint, ...]] = field(default_factory=dict)
+    products: list[Product] = field(default_factory=list)
+    splits: list[Split] = field(default_factory=list)
+    pinned: list[Ids] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    uniform: set[ir.Value] = field(default_factory=set)
     statistics: dict[ir.Node, list[tuple[int, Ids]]] = field(default_factory=dict)
     constants: set[ir.Value] = field(default_factory=set)
     _shared: dict[ir.Value, Use] = field(default_factory=dict)
@@ -166,6 +181,37 @@ class Trace:
             self.atoms.unify(known[0], ids)
         return known[0]
 
+    def joints_of(self, node: ir.Node, index: int) -> tuple[Joint, ...]:
+        """Lists of an input that differ from row to row."""
+        value = node.inputs[index]
+        return () if value is None else self.joints.get(value, ())
+
+    def pin(self, joints: Iterable[Joint]) -> None:
+        """All rows choose the same positions."""
+        self.pinned.extend(joint.ids.ravel() for joint in joints)
+
+    def divide(self, ids: np.ndarray, free: int = -1) -> tuple[Ids, ...] | None:
+        """Atoms laid out along several axes: the factor atoms of each axis, or None where they overlap.
+
+        Args:
+            ids: The atoms, one dimension an axis.
+            free: The dimension along which each row may choose for itself.
+        """
+        layout = laid_out(ids)
+        if layout is None:
+            return None
+        lists = tuple(self.atoms.fresh(int(key.max()) + 1)[key] for key in layout.keys)
+        factors = np.stack([np.broadcast_to(f, ids.shape).ravel()[layout.at] for f in np.ix_(*lists)])
+        self.products.append(Product(ids.ravel()[layout.at], factors))
+        self.splits.append(Split(ids, lists, free % ids.ndim))
+        return lists
+
+    def multiply(self, lists: list[Ids]) -> Ids:
+        """The atoms of an axis that several labelled axes share: each position goes with any of its factors."""
+        whole = self.atoms.fresh(len(lists[0]))
+        self.products.append(Product(whole, np.stack(lists)))
+        return whole
+
     def freeze(self, lists: Iterable[Ids | None], node: ir.Node | None, code: str, why: str) -> None:
         """What is on these axes must stay."""
         for ids in lists:
@@ -186,6 +232,7 @@ class Trace:
         listed = [(axis, ids) for axis in axes if (ids := labels[axis]) is not None]
         if listed:
             self.statistics[node] = listed
+        self.splits.extend(Split(ids[None], (), 1) for _, ids in listed)
 
     def concrete(self, node: ir.Node, index: int) -> np.ndarray | None:
         """The numbers of an index-like input: constant, or observed under the probe."""

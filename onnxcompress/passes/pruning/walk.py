@@ -7,8 +7,18 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from onnxcompress.graph import label
+from onnxcompress.passes.pruning import rules_elementwise as elementwise
+from onnxcompress.passes.pruning.products import Equations
 from onnxcompress.passes.pruning.trace import Rule, Trace, constant_tensor
 from onnxcompress.shapes.table import ShapeTable
+
+ROWWISE = frozenset({
+    *elementwise.UNARY, *elementwise.BROADCAST, *elementwise.REDUCTIONS, *elementwise.ALONG,
+    "Concat", "DepthToSpace", "DequantizeLinear", "Einsum", "Expand", "Flatten", "Gather", "InstanceNormalization",
+    "MatMul", "QuantizeLinear", "Reshape", "Shape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
+    "Unsqueeze",
+})  # fmt: skip
+"""Ops whose rules follow lists that differ from row to row; before any other op, all rows choose alike."""
 
 
 def trace(
@@ -35,7 +45,9 @@ def trace(
             _step(found, node, rules)
     for value in model.graph.outputs:
         _freeze_output(found, value, (freed or {}).get(value.name or "", set()))
+        found.pin(found.joints.get(value, ()))
     _freeze_open_weights(found)
+    Equations(found.atoms, found.products).settle()
     return found
 
 
@@ -49,13 +61,12 @@ def _freeze_output(found: Trace, value: ir.Value, freed: set[int]) -> None:
 def _freeze_open_weights(found: Trace) -> None:
     """Weights that are graph inputs or outputs too: their sizes are part of the interface."""
     for use in found.uses:
-        inputs = use.grouped[0] if use.grouped else None
         if use.value.is_graph_input():
             why = f"the weight {use.value.name} is a graph input too, which callers may override"
-            found.freeze([*use.labels, inputs], None, "PRUNE-FROZEN-INPUT", why)
+            found.freeze(use.lists(), None, "PRUNE-FROZEN-INPUT", why)
         elif use.value.is_graph_output():
             why = f"the weight {use.value.name} is a graph output too"
-            found.freeze([*use.labels, inputs], None, "PRUNE-FROZEN-OUTPUT", why)
+            found.freeze(use.lists(), None, "PRUNE-FROZEN-OUTPUT", why)
 
 
 def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
@@ -69,6 +80,9 @@ def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
         freeze_all(found, node)
     else:
         rule(found, node)
+        if node.op_type not in ROWWISE:
+            for index in range(len(node.inputs)):
+                found.pin(found.joints_of(node, index))
         _freeze_side_outputs(found, node)
         _freeze_out_of_scope(found, node)
     for output in node.outputs:

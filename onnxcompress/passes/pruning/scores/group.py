@@ -46,17 +46,13 @@ def by_group(found: Trace, rule: Rule) -> np.ndarray:
 def _slices(use: Use, frozen: np.ndarray) -> Iterator[tuple[Ids, np.ndarray]]:
     """The atoms of each axis, with its slices as rows."""
     weights = array(use.value)
-    if weights is None or all(ids is None or frozen[ids].all() for ids in _lists(use)):
+    if weights is None or all(frozen[ids].all() for ids in use.lists()):
         return
     wide = weights.astype(np.float64)
     for axis, ids in enumerate(use.labels):
         if ids is not None and not frozen[ids].all():
             yield ids, np.moveaxis(wide, axis, 0).reshape(len(ids), -1)
-    inputs, groups = use.grouped or (None, 1)
-    if inputs is not None and not frozen[inputs].all():
-        blocks = wide.reshape(groups, wide.shape[0] // groups, wide.shape[1], -1)
-        yield inputs, blocks.transpose(0, 2, 1, 3).reshape(len(inputs), -1)
-
-
-def _lists(use: Use) -> list[Ids | None]:
-    return [*use.labels, *(use.grouped[:1] if use.grouped else ())]
+    for axis, ids in use.blocks.items():
+        if not frozen[ids].all():
+            blocks = wide.reshape(len(ids) // wide.shape[axis], -1, *wide.shape[1:])
+            yield ids, np.moveaxis(blocks, axis + 1, 1).reshape(len(ids), -1)
