@@ -315,6 +315,17 @@ def two_free_sizes_rest_inferred() -> ir.Model:
     return net(text, {"w0": (8, 8), "w1": (8, 4)}, **given)
 
 
+def token_for_every_sample() -> ir.Model:
+    """A class token, expanded to a computed size whose other entries are one, before a sequence."""
+    text = (
+        "g (float[N,6,10] x) => (float[N,7,4] y) { h = MatMul(x, w0) s = Shape(x) n = Gather(s, i0) "
+        "t = Concat<axis=0>(n, one, one) e = Expand(token, t) c = Concat<axis=1>(e, h) a = Add(c, places) "
+        "y = MatMul(a, w1) }"
+    )
+    shapes = {"w0": (10, 8), "w1": (8, 4), "token": (1, 1, 8), "places": (1, 7, 8)}
+    return net(text, shapes, i0=ints(0), one=ints(1))
+
+
 def expanded_like() -> ir.Model:
     """A gate is expanded to the shape of what it gates; a constant of positions is sliced to a free length."""
     body = (
@@ -368,6 +379,7 @@ NETS = {
     "two free sizes": two_free_sizes,
     "two free sizes, the rest inferred": two_free_sizes_rest_inferred,
     "a gate expanded to a shape": expanded_like,
+    "a token for every sample": token_for_every_sample,
     "spatial gate": spatial_gate,
     "quantized": quantized,
     "three-dimensional conv": three_dimensional,

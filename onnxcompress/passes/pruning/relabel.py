@@ -53,7 +53,7 @@ def _target(cut: Cut, node: ir.Node) -> None:
         rank = len(cut.found.shape(node.outputs[0]) or ())
         # An entry of one follows the data; an entry left out as well.
         change = {axis - (rank - given): sizes for axis, sizes in change.items() if axis >= rank - given}
-        numbers = array(node.inputs[1])
+        numbers = cut.found.concrete(node, 1)
         change = {a: s for a, s in change.items() if numbers is None or int(numbers[a]) != 1}
     elif node.op_type == "Reshape" and constant_tensor(node.inputs[1]) is None:
         static = _static_target(cut, node, change)
