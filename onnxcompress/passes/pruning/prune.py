@@ -48,10 +48,10 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
     excluded = select_nodes(model, ctx.scope.exclude, strict=False)
     found = trace(model, table, RULES, scope, excluded, allowed_outputs(model, options.allow_output))
     scores, unscored = importance(found, first_score(options), ctx)
-    choices = measured(found, cells(found, scores), options, ctx)
+    choices, unmeasured = measured(found, cells(found, scores), options, ctx)
     before = costs(model, table)
     removed = decide(found, choices, options, ctx, before)
-    yield from (*unscored, *_frozen(found))
+    yield from (*unscored, *unmeasured, *_frozen(found))
     if not removed.any():
         yield Finding("PRUNE-NOTHING", _why_nothing(options, before), severity=Severity.WARNING)
         return

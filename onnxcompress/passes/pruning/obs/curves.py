@@ -15,18 +15,20 @@ import numpy as np
 
 from onnxcompress.errors import UsageError
 from onnxcompress.passes.pruning.cells import Cell
+from onnxcompress.passes.pruning.obs.forms import Plan, formed
 from onnxcompress.passes.pruning.obs.greedy import Elimination, eliminate
-from onnxcompress.passes.pruning.obs.readers import Reader, by_root, readers_of
+from onnxcompress.passes.pruning.obs.readers import Reader, readers_of
 from onnxcompress.passes.pruning.obs.statistics import Moments, measure
 from onnxcompress.passes.pruning.trace import Trace
+from onnxcompress.report import Finding
 
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
     from onnxcompress.passes.prune_channels import PruneChannels
 
 
-def curved(found: Trace, cells: Sequence[Cell], ctx: Context, *, choose: bool) -> list[Cell]:
-    """Cells with the error curve of their order as importance.
+def curved(found: Trace, cells: Sequence[Cell], ctx: Context, *, choose: bool) -> tuple[list[Cell], list[Finding]]:
+    """Cells with the error curve of their order as importance, and a finding for each that has no plain curve.
 
     Args:
         found: The trace.
@@ -34,29 +36,26 @@ def curved(found: Trace, cells: Sequence[Cell], ctx: Context, *, choose: bool) -
         ctx: Data, seed, memory.
         choose: True to order channels by reconstruction error; False to keep the order and only measure it.
     """
-    readers = list(readers_of(found))
-    seen = by_root(readers, len(found.atoms))
+    plan = formed(list(readers_of(found)), cells, ctx.memory_bytes)
     result = list(cells)
-    for batch in _batches(cells, readers, seen, ctx.memory_bytes):
-        wanted = sorted({at for _, ats in batch for at in ats})
-        moments = dict(measure(found.model, [(at, readers[at]) for at in wanted], ctx)) if wanted else {}
-        for index, ats in batch:
-            result[index] = _curve(cells[index], [(readers[at], moments[at]) for at in ats if at in moments], choose)
-    return result
+    for batch in _batches(plan, ctx.memory_bytes):
+        readers = {at: plan.readers[at] for index in batch for at in plan.seen[index]}
+        moments = measure(found, dict(sorted(readers.items())), ctx) if readers else {}
+        for index in batch:
+            read = [(readers[at], moments[at]) for at in plan.seen[index] if at in moments]
+            result[index] = _curve(cells[index], read, choose)
+    return result, plan.findings
 
 
-def _batches(
-    cells: Sequence[Cell], readers: Sequence[Reader], seen: list[list[int]], memory: int
-) -> Iterator[list[tuple[int, list[int]]]]:
-    """Cells with their readers, as many at a time as their Gram matrices may fill a third of the memory."""
-    batch: list[tuple[int, list[int]]] = []
+def _batches(plan: Plan, memory: int) -> Iterator[list[int]]:
+    """Cells by number, as many at a time as their Gram matrices may fill a third of the memory."""
+    batch: list[int] = []
     held: set[int] = set()
-    for index, cell in enumerate(cells):
-        ats = sorted({at for root in cell.order.ravel().tolist() for at in seen[root]})
-        if batch and sum(readers[at].bytes for at in held | set(ats)) > memory // 3:
+    for index, ats in enumerate(plan.seen):
+        if batch and sum(plan.readers[at].bytes for at in held | set(ats)) > memory // 3:
             yield batch
             batch, held = [], set()
-        batch.append((index, ats))
+        batch.append(index)
         held |= set(ats)
     yield batch
 
@@ -98,7 +97,7 @@ def first_score(options: PruneChannels) -> str:
     return "l2" if options.score in ("auto", "reconstruction") else options.score
 
 
-def measured(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context) -> list[Cell]:
+def measured(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context) -> tuple[list[Cell], list[Finding]]:
     """Cells ordered by reconstruction error, or with measured curves, where the options ask for either.
 
     Raises:
@@ -106,9 +105,9 @@ def measured(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Conte
     """
     choose = options.score == "reconstruction" or (options.score == "auto" and ctx.data is not None)
     if not (choose or options.allocation == "sensitivity"):
-        return cells
+        return cells, []
     if ctx.data is None:
         asked = "--score reconstruction" if choose else "--allocation sensitivity"
         hint = "Give --data FILE (a few hundred samples, no labels), or use --score l2."
         raise UsageError(f"{asked} needs samples", why="it measures errors on them", hint=hint, code="USAGE-NO-DATA")
-    return curved(found, cells, ctx, choose=choose) if cells else cells
+    return curved(found, cells, ctx, choose=choose) if cells else (cells, [])

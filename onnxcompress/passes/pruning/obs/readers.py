@@ -11,7 +11,7 @@ BatchNormalization, or the sum where it goes into a residual addition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -229,12 +229,3 @@ def _product(found: Trace, node: ir.Node) -> Iterator[Reader]:
         return
     names = (left.name or "", right.name or "")
     yield Reader(graph.label(node), names, "", roots[None], np.ones((1, len(roots), 1)), _ProductRows(*names))
-
-
-def by_root(readers: Sequence[Reader], size: int) -> list[list[int]]:
-    """For each class the readers that see it."""
-    result: list[list[int]] = [[] for _ in range(size)]
-    for at, reader in enumerate(readers):
-        for root in np.unique(reader.roots[reader.roots >= 0]).tolist():
-            result[root].append(at)
-    return result

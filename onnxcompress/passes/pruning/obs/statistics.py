@@ -12,12 +12,13 @@ order of the samples; rows are drawn by a generator of (seed, reader, run), so t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxcompress.passes.pruning.obs.readers import Reader
+from onnxcompress.passes.pruning.trace import Trace
 from onnxcompress.passes.reconstruction.patches import choose
 from onnxcompress.runtime import Session, runnable_part
 from onnxcompress.runtime.source import feeds_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SAMPLES = 512
 RIDGE = 1e-3
 _LEAST_ROWS, _MOST_ROWS, _ROWS_A_COLUMN = 4096, 60_000, 16
-_RUN_ELEMENTS = 1 << 25
+_RUN_ELEMENTS = 1 << 24
 _TINY = 1e-12
 
 
@@ -95,27 +96,29 @@ class _Spread:
         return self._square / self.count - float(np.square(mean).sum())
 
 
-def measure(model: ir.Model, readers: Sequence[tuple[int, Reader]], ctx: Context) -> Iterator[tuple[int, Moments]]:
-    """The moments of each (index, reader), from one walk over the samples.
+def measure(found: Trace, readers: Mapping[int, Reader], ctx: Context) -> dict[int, Moments]:
+    """The moments of each reader, from one walk of the whole model over the samples.
 
     Args:
-        model: The whole model, before anything is cut.
-        readers: With the index that seeds the draw of rows.
-        ctx: Data, seed, runtime.
+        found: The trace; its model is run as it is, before anything is cut.
+        readers: By the number that seeds the draw of rows.
+        ctx: Data, seed, runtime. One thread, so that the bytes do not depend on how many there are.
     """
-    part, _ = runnable_part(model, ctx.runtime)
-    available = {v.name for node in part.graph for v in node.outputs} | {v.name for v in part.graph.inputs}
-    able = [(i, r) for i, r in readers if set(r.sources) <= available]
-    names = sorted({name for _, r in able for name in (*r.sources, r.feeds) if name in available})
+    options = replace(ctx.runtime, threads=1)
+    part, _ = runnable_part(found.model, options)
     inputs = {v.name for v in part.graph.inputs}
-    session = Session(part, ctx.runtime, taps=[n for n in names if n not in inputs])
-    moments = {i: Moments(r) for i, r in able}
-    runs = list(_feeds(part, ctx))
-    for at, feeds in enumerate(runs):
-        arrays = {**feeds, **session.run(feeds, [n for n in names if n not in inputs])}
-        for i, reader in able:
-            _add(moments[i], reader, arrays, (ctx.seed, i, at), len(runs))
-    yield from moments.items()
+    available = inputs | {v.name for node in part.graph for v in node.outputs}
+    able = {at: reader for at, reader in readers.items() if set(reader.sources) <= available}
+    names = {name for r in able.values() for name in (*r.sources, r.feeds) if name in available}
+    taps = sorted(name for name in names if name not in inputs)
+    session = Session(part, options, taps=taps)
+    moments = {at: Moments(reader) for at, reader in able.items()}
+    runs = list(_runs(found, taps, ctx))
+    for run, feeds in enumerate(runs):
+        arrays = {**feeds, **session.run(feeds, taps)}
+        for at, reader in able.items():
+            _add(moments[at], reader, arrays, (ctx.seed, at, run), len(runs))
+    return moments
 
 
 def _add(
@@ -130,9 +133,12 @@ def _add(
     into.add(reader.view.rows(arrays, positions), arrays.get(reader.feeds))
 
 
-def _feeds(model: ir.Model, ctx: Context) -> Iterator[dict[str, np.ndarray]]:
+def _runs(found: Trace, taps: Sequence[str], ctx: Context) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs of each run: as many samples at once as their tapped tensors stay small."""
     assert ctx.data is not None
     count = min(len(ctx.data), SAMPLES)
     order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(ctx.data))[:count]
-    for feeds in feeds_of(model, ctx.data.subset(np.sort(order)), batch=16):
+    elements = sum(int(np.prod((found.table.probe(name) or (1,))[1:])) for name in taps)
+    batch = int(np.clip(_RUN_ELEMENTS // max(elements, 1), 1, 16))
+    for feeds in feeds_of(found.model, ctx.data.subset(np.sort(order)), batch=batch):
         yield feeds.arrays

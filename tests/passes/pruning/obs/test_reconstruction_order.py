@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from builders.pruning_models import IMAGE, LOGITS, NETS, net
+from builders.pruning_models import IMAGE, LOGITS, NETS, flattened, net
 
 from onnxcompress import model_io
 from onnxcompress.data import ArraySource
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import label
+from onnxcompress.passes.base import Context
 from onnxcompress.passes.prune_channels import PruneChannels
 from onnxcompress.passes.pruning.cells import Cell, cells
 from onnxcompress.passes.pruning.obs.curves import curved
-from onnxcompress.passes.pruning.obs.readers import readers_of
+from onnxcompress.passes.pruning.obs.forms import by_channel
+from onnxcompress.passes.pruning.obs.readers import Reader, readers_of
+from onnxcompress.passes.pruning.obs.statistics import Moments, measure
 from onnxcompress.passes.pruning.rules import RULES
 from onnxcompress.passes.pruning.trace import Trace
 from onnxcompress.passes.pruning.walk import trace
@@ -31,12 +34,12 @@ def samples(model: ir.Model, count: int = 12) -> ArraySource:
     return ArraySource({**whole, **alone})
 
 
-def chain(**given: np.ndarray) -> ir.Model:
-    """Three convolutions in a row; `a` has 8 channels, `c` has 6."""
+def chain(*, last: int = 1, **given: np.ndarray) -> ir.Model:
+    """Three convolutions in a row, the last with a kernel of `last`; `a` has 8 channels, `c` has 6."""
     body = f"""g ({IMAGE}) => ({LOGITS}) {{
         a = Conv<pads=[1,1,1,1]>(x, w0, b0) r = Relu(a) c = Conv<pads=[1,1,1,1]>(r, w1, b1) z = Relu(c)
         y = Conv(z, wl) }}"""
-    shapes = {"w0": (8, 3, 3, 3), "b0": (8,), "w1": (6, 8, 3, 3), "b1": (6,), "wl": (5, 6, 1, 1)}
+    shapes = {"w0": (8, 3, 3, 3), "b0": (8,), "w1": (6, 8, 3, 3), "b1": (6,), "wl": (5, 6, last, last)}
     return net(body, {k: v for k, v in shapes.items() if k not in given}, **given)
 
 
@@ -49,7 +52,7 @@ def cells_of(model: ir.Model, data: ArraySource, *, choose: bool = True, seed: i
         model, infer(model, values=True), RULES, {node.name or node.outputs[0].name for node in model.graph}, set()
     )
     before = cells(found, np.zeros(len(found.atoms)))
-    return curved(found, before, context(model, data=data, seed=seed), choose=choose)
+    return curved(found, before, context(model, data=data, seed=seed), choose=choose)[0]
 
 
 def test_a_dead_channel_goes_first_without_error():
@@ -113,16 +116,61 @@ def test_threads_and_repetition_change_no_byte():
     assert run(1) == run(1) == run(2)
 
 
-def test_little_memory_means_more_walks_and_the_same_cells():
+def test_little_memory_means_more_walks_and_the_same_cells(monkeypatch):
+    model = chain(last=5)  # its readers have 8 * 9 and 6 * 25 columns and a bias
+    data = samples(model)
+    found = traced(model)
+    before = cells(found, np.zeros(len(found.atoms)))
+    wide, none = curved(found, before, context(model, data=data), choose=True)
+    largest = max(reader.bytes for reader in readers_of(found))
+    walks: list[int] = []
+
+    def counted(found: Trace, readers: dict[int, Reader], ctx: Context) -> dict[int, Moments]:
+        walks.append(len(readers))
+        return measure(found, readers, ctx)
+
+    monkeypatch.setattr("onnxcompress.passes.pruning.obs.curves.measure", counted)
+    tight, still_none = curved(found, before, context(model, data=data, memory_bytes=5 * largest), choose=True)
+    assert walks == [2]
+    monkeypatch.setattr("onnxcompress.passes.pruning.obs.forms._COPIES", 1)
+    tight, still_none = curved(found, before, context(model, data=data, memory_bytes=largest), choose=True)
+    assert walks == [2, 1, 1]
+    assert none == still_none == []
+    assert [c.order.tolist() for c in wide] == [c.order.tolist() for c in tight]
+    assert all(np.array_equal(a.importance, b.importance) for a, b in zip(wide, tight, strict=True))
+
+
+def test_beyond_the_memory_it_goes_channel_by_channel_and_then_by_norms():
     model = chain()
     data = samples(model)
-    found = trace(
-        model, infer(model, values=True), RULES, {node.name or node.outputs[0].name for node in model.graph}, set()
-    )
-    before = cells(found, np.zeros(len(found.atoms)))
-    wide = curved(found, before, context(model, data=data), choose=True)
-    tight = curved(found, before, context(model, data=data, memory_bytes=1), choose=True)
-    assert [c.order.tolist() for c in wide] == [c.order.tolist() for c in tight]
+    found = traced(model)
+    before = cells(found, np.arange(len(found.atoms), dtype=float))
+    patch, _ = curved(found, before, context(model, data=data), choose=True)
+    channel, findings = curved(found, before, context(model, data=data, memory_bytes=5 * 8 * 73 * 73 - 1), choose=True)
+    assert [f.code for f in findings] == ["PRUNE-CURVE-BY-CHANNEL"]
+    assert findings[0].numbers == {"columns": 73}
+    assert sorted(channel[0].order[0]) == sorted(patch[0].order[0])
+    assert np.corrcoef(channel[0].importance, patch[0].importance)[0, 1] > 0.8
+    none, findings = curved(found, before, context(model, data=data, memory_bytes=1), choose=True)
+    assert {f.code for f in findings} == {"PRUNE-CURVE-TOO-LARGE"}
+    assert [c.order.tolist() for c in none] == [c.order.tolist() for c in before]
+    assert all(c.importance.sum() == pytest.approx(1) for c in none)
+
+
+def test_a_flattened_map_has_a_channel_form():
+    model = flattened()
+    found = traced(model)
+    reader = next(r for r in readers_of(found) if r.roots.shape[1] > 20)
+    small = by_channel(reader)
+    assert small is not None
+    assert small.roots.shape[1] < reader.roots.shape[1]
+    taps = (reader.roots.shape[1] - 1) // (small.roots.shape[1] - 1)
+    rng = np.random.default_rng(0)
+    x = {reader.sources[0]: rng.normal(size=(5, reader.roots.shape[1] - 1)).astype(np.float32)}
+    rows = small.view.rows(x, np.arange(0, 5))
+    assert rows.shape[2] == small.roots.shape[1]
+    first = x[reader.sources[0]][0].reshape(-1, taps).T
+    np.testing.assert_array_equal(rows[0, :taps, :-1], first)
 
 
 def test_readers_are_measured_where_their_error_arrives():
