@@ -1,210 +1,139 @@
-"""Linear nodes as least-squares problems: which tensors they read and write, and their weights as one matrix.
-
-Conv, Gemm and MatMul by a constant are all y = P w + b for a matrix of rows P. `Linear.matrix` gives (w; b) with
-shape (groups, columns + 1, outputs / groups), the bias as last column; `Linear.store` writes such a matrix back.
-"""
+"""Which nodes are linear by a constant, and how: a `Linear`, or the reason why a node is none."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
-from onnxcompress.passes.reconstruction.patches import ConvGeometry, conv_patches, rows_at
+from onnxcompress.passes.reconstruction.form import Linear
+from onnxcompress.passes.reconstruction.patches import Geometry
+from onnxcompress.passes.reconstruction.slots import Slot, slot_of
 
 
-@dataclass(frozen=True)
-class Linear:
-    """One linear node of the student.
+def linear_of(node: ir.Node, index: int, *, shared: bool = False) -> Linear | str:
+    """The node as a least-squares problem, or the reason why it is none (empty: not a linear operator).
 
-    Attributes:
-        node: The node.
+    Args:
+        node: Any node of the main graph.
         index: Its place in topological order.
-        source: Name of the tensor it reads.
-        output: The value that carries its sum with the bias; for a MatMul followed by a constant Add, the Add's output.
-        weight: The weight's value (a float constant with one reader).
-        bias: The bias' value; None where it has none.
-        geometry: For Conv; None for matrix products.
-        outputs_first: True where the weight is stored (outputs, inputs).
+        shared: Accept a weight that others read too; `Linear.store` gives the node one of its own then.
     """
-
-    node: ir.Node
-    index: int
-    source: str
-    output: ir.Value
-    weight: ir.Value
-    bias: ir.Value | None
-    geometry: ConvGeometry | None
-    outputs_first: bool
-
-    @property
-    def groups(self) -> int:
-        """Number of independent problems."""
-        return self.geometry.group if self.geometry else 1
-
-    @property
-    def takes_bias(self) -> bool:
-        """Whether a bias can be fitted: it is there, or the operator has a slot for one."""
-        return self.bias is not None or self.node.op_type == "Conv"
-
-    def matrix(self) -> np.ndarray:
-        """The weights, shape (groups, columns [+ 1], outputs / groups), float64."""
-        weight = _numbers(self.weight)
-        flat = weight.reshape(weight.shape[0], -1) if self.geometry else weight
-        wide = flat.T if self.outputs_first else flat
-        columns, outputs = wide.shape
-        grouped = wide.reshape(columns, self.groups, outputs // self.groups).transpose(1, 0, 2)
-        if not self.takes_bias:
-            return grouped
-        bias = np.zeros(outputs) if self.bias is None else np.broadcast_to(_numbers(self.bias).reshape(-1), (outputs,))
-        return np.concatenate([grouped, bias.reshape(self.groups, 1, -1)], axis=1)
-
-    def rows(self, x: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """The rows P at flat output positions, with a column of ones where a bias is fitted."""
-        if self.geometry:
-            picked = conv_patches(x, self.geometry, positions)
-        else:
-            picked = x.reshape(-1, x.shape[-1])[positions][None]
-        if not self.takes_bias:
-            return picked
-        return np.concatenate([picked, np.ones((*picked.shape[:2], 1), picked.dtype)], axis=2)
-
-    def targets(self, y: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Rows of an output-shaped tensor at flat positions: shape (groups, rows, outputs / groups)."""
-        picked = rows_at(y, positions) if self.geometry else y.reshape(-1, y.shape[-1])[positions]
-        return picked.reshape(len(picked), self.groups, -1).transpose(1, 0, 2)
-
-    def positions(self, y_shape: tuple[int, ...]) -> int:
-        """Number of rows in one batch whose output has shape `y_shape`."""
-        axes = (y_shape[0], *y_shape[2:]) if self.geometry else y_shape[:-1]
-        return int(np.prod(axes))
-
-    def store(self, matrix: np.ndarray) -> None:
-        """Write a matrix in the form of `matrix` back into weight and bias, in their own dtype."""
-        body = matrix[:, :-1] if self.takes_bias else matrix
-        wide = body.transpose(1, 0, 2).reshape(body.shape[1], -1)
-        flat = wide.T if self.outputs_first else wide
-        _write(self.weight, flat.reshape(_numbers(self.weight).shape))
-        if not self.takes_bias:
-            return
-        bias = matrix[:, -1].reshape(-1)
-        if self.bias is not None:
-            _write(self.bias, bias.reshape(_numbers(self.bias).shape))
-        elif np.any(bias):
-            self._add_bias(bias)
-
-    def _add_bias(self, bias: np.ndarray) -> None:
-        owner = self.node.graph
-        assert isinstance(owner, ir.Graph)
-        taken = set(owner.initializers)
-        name = graph.fresh_name(taken, f"{self.weight.name}_bias")
-        dtype = _numbers(self.weight, cast=False).dtype
-        self.node.resize_inputs(3)
-        self.node.replace_input_with(2, graph.add_initializer(owner, name, bias.astype(dtype)))
-
-
-def linear_of(node: ir.Node, index: int) -> Linear | str:
-    """The node as a least-squares problem, or the reason why it is none (empty: not a linear operator)."""
-    readers = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
-    if node.domain not in ("", "ai.onnx"):
+    readers = {"Conv": _conv, "ConvTranspose": _conv, "Gemm": _gemm, "MatMul": _matmul}
+    if node.domain not in ("", "ai.onnx") or node.op_type not in readers:
         return ""
-    if node.op_type not in readers:
-        return "the operator has no closed form here" if node.op_type in ("ConvTranspose", "LSTM", "GRU", "RNN") else ""
-    weight = node.inputs[1]
-    if weight is None or not graph.is_constant(weight):
+    place = _weight_place(node)
+    weight = slot_of(node, place)
+    if weight is None:
         return "" if node.op_type == "MatMul" else "its weight is not a constant"
-    if len(list(weight.uses())) > 1:
+    if weight.shared and not shared:
         return "its weight has several readers"
-    if _numbers(weight, cast=False).dtype.kind not in "fV":
+    numbers = weight.read()
+    if numbers.dtype.kind not in "fV":
         return "its weight is not a float tensor"
-    if not _numbers(weight, cast=False).size:
+    if not numbers.size:
         return "its weight has no elements"
+    if node.inputs[1 - place] is None:
+        return "it has no input"
     return readers[node.op_type](node, index, weight)
 
 
-def _conv(node: ir.Node, index: int, weight: ir.Value) -> Linear | str:
-    shape = _numbers(weight, cast=False).shape
-    axes = len(shape) - 2
-    if str(graph.attribute(node, "auto_pad", "NOTSET")) not in ("NOTSET", "VALID"):
-        return "auto_pad is in use"
-    if shape[0] % max(int(graph.attribute(node, "group", 1)), 1):
+def _weight_place(node: ir.Node) -> int:
+    """Which input is the constant: the second, or the first of a MatMul that has it on the left."""
+    on_left = node.op_type == "MatMul" and slot_of(node, 1) is None and slot_of(node, 0) is not None
+    return 0 if on_left else 1
+
+
+def _conv(node: ir.Node, index: int, weight: Slot) -> Linear | str:
+    shape = weight.read().shape
+    axes, group = len(shape) - 2, max(int(graph.attribute(node, "group", 1)), 1)
+    if axes < 1 or shape[0] % group:
         return "its channels do not divide into its groups"
-    geometry = ConvGeometry(
-        kernel=tuple(shape[2:]),
+    bias = _bias(node)
+    if isinstance(bias, str):
+        return bias
+    geometry = _geometry(node, shape[2:], group)
+    return Linear(
+        node,
+        index,
+        _name(node.inputs[0]),
+        node.outputs[0],
+        weight,
+        bias,
+        geometry,
+        outputs_first=True,
+        can_add_bias=True,
+    )
+
+
+def _geometry(node: ir.Node, kernel: tuple[int, ...], group: int) -> Geometry:
+    axes, transposed = len(kernel), node.op_type == "ConvTranspose"
+    auto = str(graph.attribute(node, "auto_pad", "NOTSET"))
+    pads = tuple(graph.attribute(node, "pads") or (0,) * 2 * axes)
+    derived = auto.startswith("SAME") or (transposed and graph.attribute(node, "output_shape") is not None)
+    return Geometry(
+        kernel=tuple(kernel),
         strides=tuple(graph.attribute(node, "strides") or (1,) * axes),
         dilations=tuple(graph.attribute(node, "dilations") or (1,) * axes),
-        pads=tuple(graph.attribute(node, "pads") or (0,) * 2 * axes),
-        group=int(graph.attribute(node, "group", 1)),
+        pads=() if derived else ((0,) * 2 * axes if auto == "VALID" else pads),
+        group=group,
+        transposed=transposed,
+        upper=auto == "SAME_UPPER" if not transposed or auto != "NOTSET" else False,
+        extra=tuple(graph.attribute(node, "output_padding") or (0,) * axes),
+        shape=tuple(graph.attribute(node, "output_shape") or ())[-axes:] if transposed else (),
     )
-    return _linear(node, index, weight, _bias(node), geometry, outputs_first=True)
 
 
-def _gemm(node: ir.Node, index: int, weight: ir.Value) -> Linear | str:
-    scaled = graph.attribute(node, "alpha", 1.0) != 1.0 or graph.attribute(node, "beta", 1.0) != 1.0
-    if scaled or graph.attribute(node, "transA", 0):
-        return "alpha, beta or transA is in use"
+def _gemm(node: ir.Node, index: int, weight: Slot) -> Linear | str:
     outputs_first = bool(graph.attribute(node, "transB", 0))
+    outputs = weight.read().shape[0 if outputs_first else 1]
     bias = _bias(node)
-    outputs = _numbers(weight, cast=False).shape[0 if outputs_first else 1]
-    if bias is not None and _numbers(bias, cast=False).size != outputs:
+    if isinstance(bias, str):
+        return bias
+    if bias is not None and (bias.read().size not in (1, outputs) or bias.read().shape[:-1] not in ((), (1,))):
         return "its bias is not a vector of constants"
-    return _linear(node, index, weight, bias, None, outputs_first=outputs_first)
+    alpha, beta = (float(graph.attribute(node, name, 1.0)) for name in ("alpha", "beta"))
+    if not alpha or not beta:
+        return "its alpha or beta is zero"
+    return Linear(
+        node, index, _name(node.inputs[0]), node.outputs[0], weight, bias, outputs_first=outputs_first,
+        turned=bool(graph.attribute(node, "transA", 0)), scale=alpha, bias_scale=beta, can_add_bias=_opset(node) >= 11,
+    )  # fmt: skip
 
 
-def _matmul(node: ir.Node, index: int, weight: ir.Value) -> Linear | str:
-    shape = _numbers(weight, cast=False).shape
+def _matmul(node: ir.Node, index: int, weight: Slot) -> Linear | str:
+    shape = weight.read().shape
     if len(shape) != 2:
         return "its weight is not a matrix"
+    if weight.index == 0:
+        name = _name(node.inputs[1])
+        return Linear(node, index, name, node.outputs[0], weight, outputs_first=True, turned=True, left=True)
     bias, output = _following_bias(node, shape[1])
-    return _linear(node, index, weight, bias, None, outputs_first=False, output=output)
+    return Linear(node, index, _name(node.inputs[0]), output, weight, bias)
 
 
-def _linear(
-    node: ir.Node,
-    index: int,
-    weight: ir.Value,
-    bias: ir.Value | None,
-    geometry: ConvGeometry | None,
-    *,
-    outputs_first: bool,
-    output: ir.Value | None = None,
-) -> Linear | str:
-    source = node.inputs[0]
-    if source is None or (bias is not None and not graph.is_constant(bias)):
-        return "its bias is not a constant"
-    if bias is not None and len(list(bias.uses())) > 1:
-        return "its bias has several readers"
-    end = node.outputs[0] if output is None else output
-    return Linear(node, index, source.name or "", end, weight, bias, geometry, outputs_first)
+def _bias(node: ir.Node) -> Slot | str | None:
+    """The third input; a text where it is there and cannot be refitted."""
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return None
+    return slot_of(node, 2) or "its bias is not a constant"
 
 
-def _bias(node: ir.Node) -> ir.Value | None:
-    return node.inputs[2] if len(node.inputs) > 2 else None
-
-
-def _following_bias(node: ir.Node, outputs: int) -> tuple[ir.Value | None, ir.Value]:
+def _following_bias(node: ir.Node, outputs: int) -> tuple[Slot | None, ir.Value]:
     """The constant vector that the only reader of a MatMul adds, and that sum; else (None, the product itself)."""
     product = node.outputs[0]
     uses = list(product.uses())
     if len(uses) == 1 and uses[0].node.op_type == "Add" and not product.is_graph_output():
         adder = uses[0].node
-        other = adder.inputs[1 - uses[0].idx]
-        if other is not None and graph.is_constant(other) and _numbers(other, cast=False).shape in _vectors(outputs):
-            return other, adder.outputs[0]
+        slot = slot_of(adder, 1 - uses[0].idx)
+        if slot is not None and slot.read().shape in [(1,) * rank + (outputs,) for rank in range(3)]:
+            return slot, adder.outputs[0]
     return None, product
 
 
-def _vectors(outputs: int) -> list[tuple[int, ...]]:
-    return [(1,) * rank + (outputs,) for rank in range(3)]
+def _opset(node: ir.Node) -> int:
+    owner = node.graph
+    return owner.opset_imports.get("", 0) if isinstance(owner, ir.Graph) else 0
 
 
-def _numbers(value: ir.Value, *, cast: bool = True) -> np.ndarray:
-    array = graph.array_of(value)
-    assert array is not None, "linear_of checked that it is constant"
-    return array.astype(np.float64) if cast else array
-
-
-def _write(value: ir.Value, array: np.ndarray) -> None:
-    graph.set_constant(value, array.astype(_numbers(value, cast=False).dtype))
+def _name(value: ir.Value | None) -> str:
+    return "" if value is None else value.name or ""

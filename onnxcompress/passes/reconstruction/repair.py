@@ -78,13 +78,17 @@ def _output_error(student: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx
 
 
 def _restore(model: ir.Model, before: ir.Model) -> None:
-    """Give every constant its old tensor back, and take off the biases that were added."""
+    """Give every constant its old tensor back, and take off what was added."""
+    values = {v.name: v for node in model.graph for v in node.outputs} | {v.name: v for v in model.graph.inputs}
+    values |= dict(model.graph.initializers)
     for node, twin in zip(model.graph, before.graph, strict=True):
         if len(node.inputs) > len(twin.inputs):
             node.resize_inputs(len(twin.inputs))
-        for value, former in zip(node.inputs, twin.inputs, strict=True):
+        for place, (value, former) in enumerate(zip(node.inputs, twin.inputs, strict=True)):
+            if former is not None and (value is None or value.name != former.name):
+                node.replace_input_with(place, values[former.name])
             tensor = graph.tensor_of(former)
             if value is not None and tensor is not None:
-                graph.set_constant(value, tensor)
+                graph.set_constant(values[former.name] if former is not None else value, tensor)
     for name in [n for n in model.graph.initializers if n not in before.graph.initializers]:
         del model.graph.initializers[name]

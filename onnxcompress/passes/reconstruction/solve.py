@@ -1,14 +1,28 @@
-"""Ridge regression towards the weights that are there, its strength chosen by held-out error.
+"""Ridge regression of what a node still lacks, its strength chosen by error on rows that took no part in the fit.
 
-    W* = argmin_W |P W - Y|^2 + lambda |W - W0|^2
-       = W0 + (G + lambda I)^-1 (R - G W0),      G = P^T P,  R = P^T Y
+With rows P (n x c), the outputs y0 = P W0 of the weights that are there and the targets Y, the unknown is the change
+W = W0 + S U of the weights, S = diag(s), s_c = 1 / rms of column c:
 
-With the eigendecomposition G = Q diag(e) Q^T every lambda costs one product: W* = W0 + Q ((Q^T D) / (e + lambda)),
-D = R - G W0. The errors of all lambdas are read from the Gram form on rows that took no part in the fit:
-|P W - Y|^2 = tr(W^T G W) - 2 tr(W^T R) + tr(Y^T Y). Sums are float64 and are added in a fixed order.
+    U* = argmin_U |P S U - E|^2 + lambda n |U|^2,     E = Y - y0
 
-The pull towards W0 (not towards zero) makes the fit harmless where samples are few. Formula: Hoerl and Kennard 1970,
-as layer-wise reconstruction in He et al. 2017 (Channel Pruning) and Frantar and Alistarh 2022 (OBC).
+so that the pull goes towards W0 and is relative to the diagonal of P^T P. Two forms give the same U*:
+
+    normal equations   U = Q ((Q^T (PS)^T E) / (e + lambda n)),     (PS)^T (PS) = Q diag(e) Q^T      (c x c)
+    dual               U = (PS)^T Q ((Q^T E) / (e + lambda n)),     (PS) (PS)^T = Q diag(e) Q^T      (n x n)
+
+One eigendecomposition serves every lambda and every target. Gram matrices are float64 and are added in a fixed order.
+
+Where a clip follows (ReLU, ReLU6, the flat part of HardSwish), a node need not reach a target that lies beyond the
+clip: an output that is beyond it as well is as good. With the low bound L the loss sum over y > L ... is
+
+    f(y) = (max(y, L) - max(t, L))^2 where t <= L,   (y - t)^2 elsewhere
+
+which min(y, L) in the place of t majorises at the present y: so least squares with those targets, repeated, lowers f at
+every step. Nesterov's extrapolation speeds it up. Bounds may differ from entry to entry (a shortcut is added before the
+clip). How often it is repeated is chosen like lambda; no repetition is the plain fit.
+
+Formulas: Hoerl and Kennard 1970; as layer-wise reconstruction in He et al. 2017 (Channel Pruning) and Frantar and
+Alistarh 2022 (OBC); majorisation as in Hunter and Lange 2004.
 """
 
 from __future__ import annotations
@@ -17,7 +31,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RIDGES = tuple(10.0 ** (k / 2) for k in range(-14, 3))
+ROUNDS = 12
+_CHUNK = 1 << 22
 
 
 class Normal:
@@ -37,11 +53,13 @@ class Normal:
 
     def add(self, rows: np.ndarray, target: np.ndarray) -> None:
         """Add rows of shape (groups, n, columns) and their targets of shape (groups, n, outputs)."""
-        wide, aim = rows.astype(np.float64), target.astype(np.float64)
-        turned = wide.transpose(0, 2, 1)
-        self.gram += turned @ wide
-        self.cross += turned @ aim
-        self.square += np.einsum("gij,gij->g", aim, aim)
+        step = max(_CHUNK // max(rows.shape[0] * rows.shape[2], 1), 1)
+        for start in range(0, rows.shape[1], step):
+            wide = rows[:, start : start + step].astype(np.float64)
+            aim = target[:, start : start + step].astype(np.float64)
+            self.gram += _gram(wide.transpose(0, 2, 1))
+            self.cross += wide.transpose(0, 2, 1) @ aim
+            self.square += np.einsum("gij,gij->g", aim, aim)
         self.rows += rows.shape[1]
 
     def error(self, weight: np.ndarray) -> np.ndarray:
@@ -50,33 +68,190 @@ class Normal:
         return np.maximum(quadratic + self.square, 0.0)
 
 
+def _gram(a: np.ndarray) -> np.ndarray:
+    """A A^T of each group; numpy takes the symmetric product for a plain matrix."""
+    return np.stack([part @ part.T for part in a]) if len(a) < 8 else a @ a.transpose(0, 2, 1)
+
+
 @dataclass(frozen=True)
-class Fit:
-    """Solved problems.
+class Rows:
+    """Rows of a problem in residual form.
 
     Attributes:
-        weight: Shape (groups, columns, outputs).
-        before: Held-out error of the weights that were there, relative to the targets' power, all groups together.
-        after: Held-out error of `weight`, likewise.
+        p: Rows times S, float32, shape (groups, n, columns).
+        e: What the present weights lack, float32, shape (groups, n, outputs).
+        low: Outputs below it (less y0) are all the same; None where nothing is clipped below.
+        high: The same above.
     """
 
-    weight: np.ndarray
-    before: float
-    after: float
+    p: np.ndarray
+    e: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+    @property
+    def clipped(self) -> bool:
+        """Whether a clip follows."""
+        return self.low is not None or self.high is not None
+
+    def loss(self, y: np.ndarray) -> np.ndarray:
+        """The loss of a change `y` of the outputs, summed over rows and outputs: shape (groups,)."""
+        off = self.seen(y) - self.seen(self.e)
+        return np.einsum("gij,gij->g", off, off, dtype=np.float64)
+
+    def power(self) -> float:
+        """Sum of squares of what the targets differ from zero change; only for scale where nothing else is."""
+        return float(np.einsum("gij,gij->", self.e, self.e, dtype=np.float64))
+
+    def seen(self, y: np.ndarray) -> np.ndarray:
+        """What comes through the clip."""
+        y = y if self.low is None else np.maximum(y, self.low)
+        return y if self.high is None else np.minimum(y, self.high)
+
+    def targets(self, y: np.ndarray) -> np.ndarray:
+        """Targets that majorise the loss at `y`."""
+        t = self.e
+        if self.low is not None:
+            t = np.where(self.e <= self.low, np.minimum(y, self.low), t)
+        if self.high is not None:
+            t = np.where(self.e >= self.high, np.maximum(y, self.high), t)
+        return t
+
+    def part(self, chosen: np.ndarray) -> Rows:
+        """Some of the rows."""
+        bounds = (None if b is None else b[:, chosen] for b in (self.low, self.high))
+        return Rows(self.p[:, chosen], self.e[:, chosen], *bounds)
 
 
-def fit(train: Normal, held_out: Normal, start: np.ndarray) -> Fit:
-    """The best ridge solution of each group by held-out error; its start where none is better."""
-    power = max(float(held_out.square.sum()), 1e-30)
-    best, least = start.copy(), held_out.error(start)
-    before = float(least.sum()) / power
-    scale = np.trace(train.gram, axis1=1, axis2=2) / max(train.gram.shape[1], 1)
-    values, vectors = np.linalg.eigh(train.gram)
-    pull = vectors.transpose(0, 2, 1) @ (train.cross - train.gram @ start)
-    for ridge in RIDGES:
-        damped = np.maximum(values, 0.0) + np.maximum(ridge * scale, 1e-30)[:, None]
-        weight = start + vectors @ (pull / damped[:, :, None])
-        error = held_out.error(weight)
-        better = error < least
-        best[better], least = weight[better], np.where(better, error, least)
-    return Fit(best, before, float(least.sum()) / power)
+class Factor:
+    """The eigendecomposition of a problem, in the form that fits.
+
+    Args:
+        rows: The rows to fit.
+        dual: True for the form over rows.
+    """
+
+    def __init__(self, rows: Rows, *, dual: bool) -> None:
+        self.rows, self._dual = rows, dual
+        self._count = rows.p.shape[1]
+        if dual:
+            gram = _gram(rows.p.astype(np.float64))
+        else:
+            normal = Normal(len(rows.p), rows.p.shape[2], rows.e.shape[2])
+            normal.add(rows.p, rows.e)
+            gram, self._cross = normal.gram, normal.cross
+        values, self._vectors = np.linalg.eigh(gram)
+        self._values = np.maximum(values, 0.0)
+
+    def turned(self, targets: np.ndarray) -> np.ndarray:
+        """Targets in the basis of the eigenvectors, float64."""
+        if self._dual:
+            right = targets.astype(np.float64)
+        elif targets is self.rows.e:
+            right = self._cross
+        else:
+            more = targets - self.rows.e
+            right = self._cross + (self.rows.p.transpose(0, 2, 1) @ more)
+        return self._vectors.transpose(0, 2, 1) @ right
+
+    def solve(self, turned: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+        """Coefficients for one ridge a group: U itself, or in the dual form the weights of the rows."""
+        damped = self._values + ridge[:, None] * self._count + 1e-12
+        return self._vectors @ (turned / damped[:, :, None])
+
+    def predict(self, p: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """The change of the outputs at rows `p`, float32."""
+        thin = coefficients.astype(np.float32)
+        return (
+            p @ (self.rows.p.transpose(0, 2, 1) @ thin) if self._dual and p is not self.rows.p else self._own(p, thin)
+        )
+
+    def _own(self, p: np.ndarray, thin: np.ndarray) -> np.ndarray:
+        return p @ (p.transpose(0, 2, 1) @ thin) if self._dual else p @ thin
+
+    def change(self, coefficients: np.ndarray) -> np.ndarray:
+        """U."""
+        return self.rows.p.transpose(0, 2, 1) @ coefficients if self._dual else coefficients
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A solved problem.
+
+    Attributes:
+        change: U, shape (groups, columns, outputs); None where no group gained.
+        before: Held-out loss of the weights that were there, each group.
+        after: Held-out loss of the changed weights, each group.
+        ridge: The ridge of each group.
+        rounds: How often targets were revised for the clip.
+    """
+
+    change: np.ndarray | None
+    before: np.ndarray
+    after: np.ndarray
+    ridge: np.ndarray
+    rounds: int
+
+
+def fit(rows: Rows, folds: np.ndarray, *, dual: bool, several: bool) -> Fit:
+    """The best change by held-out loss, fitted to all rows in the end.
+
+    Args:
+        rows: All rows.
+        folds: Number of each row's fold; fold 0 decides what is taken.
+        dual: Which form.
+        several: Let every fold choose the ridge in turn, not only fold 0.
+    """
+    held = rows.part(folds == 0)
+    factor = Factor(rows.part(folds != 0), dual=dual)
+    before = held.loss(np.zeros_like(held.e))
+    losses = _curve(factor, held)
+    if several:
+        for fold in range(1, int(folds.max()) + 1):
+            other = Factor(rows.part(folds != fold), dual=dual)
+            losses = losses + _curve(other, rows.part(folds == fold))
+    ridge = np.array(RIDGES)[losses.argmin(axis=0)]
+    rounds, after = _rounds(factor, held, ridge)
+    if not (after < before).any():
+        return Fit(None, before, before, ridge, rounds)
+    change = _final(Factor(rows, dual=dual), ridge, rounds)
+    change = np.where((after < before)[:, None, None], change, 0)
+    return Fit(change, before, np.minimum(after, before), ridge, rounds)
+
+
+def _curve(factor: Factor, held: Rows) -> np.ndarray:
+    """Held-out loss for every ridge, shape (ridges, groups)."""
+    turned = factor.turned(factor.rows.e)
+    losses = [_loss(factor, held, factor.solve(turned, np.full(len(held.p), ridge))) for ridge in RIDGES]
+    return np.stack(losses)
+
+
+def _loss(factor: Factor, held: Rows, coefficients: np.ndarray) -> np.ndarray:
+    return held.loss(factor.predict(held.p, coefficients))
+
+
+def _rounds(factor: Factor, held: Rows, ridge: np.ndarray) -> tuple[int, np.ndarray]:
+    """How many revisions of the targets are best, all groups together, and the held-out loss then."""
+    losses = [
+        _loss(factor, held, coefficients) for coefficients in _revise(factor, ridge, ROUNDS if held.clipped else 0)
+    ]
+    best = int(np.argmin([loss.sum() for loss in losses]))
+    return best, losses[best]
+
+
+def _revise(factor: Factor, ridge: np.ndarray, rounds: int):
+    """Coefficients of the plain fit, and of each revision."""
+    rows = factor.rows
+    coefficients = factor.solve(factor.turned(rows.e), ridge)
+    yield coefficients
+    y = last = factor.predict(rows.p, coefficients)
+    for number in range(rounds):
+        ahead = y + number / (number + 3) * (y - last)
+        coefficients = factor.solve(factor.turned(rows.targets(ahead)), ridge)
+        y, last = factor.predict(rows.p, coefficients), y
+        yield coefficients
+
+
+def _final(factor: Factor, ridge: np.ndarray, rounds: int) -> np.ndarray:
+    *_, coefficients = _revise(factor, ridge, rounds)
+    return factor.change(coefficients)
