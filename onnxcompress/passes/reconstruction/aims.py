@@ -7,8 +7,8 @@ tensor u that the student already has (the shortcut), and an activation with a f
     s = v + u              Add
     a = clip(s, low, high) Relu, Clip, HardSwish, HardSigmoid
 
-Any of y, v, s that the teacher has under the same name gives a target for y, that of s being (s_t - u - g) / f: what has
-piled up on the shortcut is corrected. The flat parts of the activation become bounds for y.
+Any of y, v, s that the teacher has under the same name gives a target for y, that of s being (s_t - u - g) / f: what
+has piled up on the shortcut is corrected. The flat parts of the activation become bounds for y.
 """
 
 from __future__ import annotations

@@ -20,6 +20,10 @@ _FEW = 4
 """With fewer rows than this for each unknown, every fold chooses the ridge in turn."""
 
 
+Bounds = tuple[np.ndarray | None, np.ndarray | None]
+"""Below and above what an output makes no difference; shaped to broadcast against it."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a problem is to be solved.
@@ -69,14 +73,7 @@ class Problem:
         self._folds: list[np.ndarray] = []
         self.power = 0.0
 
-    def add(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        bounds: tuple[np.ndarray | None, np.ndarray | None],
-        at: np.ndarray,
-        fold: int,
-    ) -> None:
+    def add(self, x: np.ndarray, y: np.ndarray, bounds: Bounds, at: np.ndarray, fold: int) -> None:
         """Add the rows at flat output positions `at`: input, target and bounds of one batch."""
         p = self.linear.rows(x, at).astype(np.float32)
         sides = [y, *(np.broadcast_to(b, y.shape) for b in bounds if b is not None)]

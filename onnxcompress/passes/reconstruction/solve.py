@@ -12,14 +12,15 @@ so that the pull goes towards W0 and is relative to the diagonal of P^T P. Two f
 
 One eigendecomposition serves every lambda and every target. Gram matrices are float64 and are added in a fixed order.
 
-Where a clip follows (ReLU, ReLU6, the flat part of HardSwish), a node need not reach a target that lies beyond the
-clip: an output that is beyond it as well is as good. With the low bound L the loss sum over y > L ... is
+Where a clip follows (ReLU, ReLU6, the flat part of HardSwish), a node need not reach a target that lies beyond it: an
+output that is beyond it as well is as good. With the low bound L the loss of an output y is
 
-    f(y) = (max(y, L) - max(t, L))^2 where t <= L,   (y - t)^2 elsewhere
+    f(y) = max(y - L, 0)^2   where t <= L,      (y - t)^2   elsewhere
 
-which min(y, L) in the place of t majorises at the present y: so least squares with those targets, repeated, lowers f at
-every step. Nesterov's extrapolation speeds it up. Bounds may differ from entry to entry (a shortcut is added before the
-clip). How often it is repeated is chosen like lambda; no repetition is the plain fit.
+and (y - min(y', L))^2 majorises the first line at any present y'. So least squares with min(y', L) in the place of t,
+repeated, lowers f at every step; Nesterov's extrapolation speeds it up. Bounds may differ from entry to entry (a
+shortcut is added before the clip). How often it is repeated is chosen like lambda, by the error behind the clip; no
+repetition is the plain fit.
 
 Formulas: Hoerl and Kennard 1970; as layer-wise reconstruction in He et al. 2017 (Channel Pruning) and Frantar and
 Alistarh 2022 (OBC); majorisation as in Hunter and Lange 2004.
@@ -33,6 +34,7 @@ import numpy as np
 
 RIDGES = tuple(10.0 ** (k / 2) for k in range(-14, 3))
 ROUNDS = 12
+_CHOOSE_ANEW = (0, 2, 6)
 _CHUNK = 1 << 22
 
 
@@ -99,10 +101,6 @@ class Rows:
         off = self.seen(y) - self.seen(self.e)
         return np.einsum("gij,gij->g", off, off, dtype=np.float64)
 
-    def power(self) -> float:
-        """Sum of squares of what the targets differ from zero change; only for scale where nothing else is."""
-        return float(np.einsum("gij,gij->", self.e, self.e, dtype=np.float64))
-
     def seen(self, y: np.ndarray) -> np.ndarray:
         """What comes through the clip."""
         y = y if self.low is None else np.maximum(y, self.low)
@@ -162,12 +160,9 @@ class Factor:
     def predict(self, p: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """The change of the outputs at rows `p`, float32."""
         thin = coefficients.astype(np.float32)
-        return (
-            p @ (self.rows.p.transpose(0, 2, 1) @ thin) if self._dual and p is not self.rows.p else self._own(p, thin)
-        )
-
-    def _own(self, p: np.ndarray, thin: np.ndarray) -> np.ndarray:
-        return p @ (p.transpose(0, 2, 1) @ thin) if self._dual else p @ thin
+        if not self._dual:
+            return p @ thin
+        return (p @ self.rows.p.transpose(0, 2, 1)) @ thin  # rows x rows, far smaller than inputs x outputs
 
     def change(self, coefficients: np.ndarray) -> np.ndarray:
         """U."""
@@ -182,15 +177,23 @@ class Fit:
         change: U, shape (groups, columns, outputs); None where no group gained.
         before: Held-out loss of the weights that were there, each group.
         after: Held-out loss of the changed weights, each group.
-        ridge: The ridge of each group.
-        rounds: How often targets were revised for the clip.
+        ridges: The ridge of each group, for the plain fit and every revision of the targets for the clip.
     """
 
     change: np.ndarray | None
     before: np.ndarray
     after: np.ndarray
-    ridge: np.ndarray
-    rounds: int
+    ridges: list[np.ndarray]
+
+    @property
+    def rounds(self) -> int:
+        """How often targets were revised for the clip."""
+        return len(self.ridges) - 1
+
+    @property
+    def ridge(self) -> float:
+        """The ridge that was used last, the median of the groups."""
+        return float(np.median(self.ridges[-1]))
 
 
 def fit(rows: Rows, folds: np.ndarray, *, dual: bool, several: bool) -> Fit:
@@ -205,53 +208,64 @@ def fit(rows: Rows, folds: np.ndarray, *, dual: bool, several: bool) -> Fit:
     held = rows.part(folds == 0)
     factor = Factor(rows.part(folds != 0), dual=dual)
     before = held.loss(np.zeros_like(held.e))
-    losses = _curve(factor, held)
+    losses = _curve(factor, held, factor.rows.e)
     if several:
         for fold in range(1, int(folds.max()) + 1):
-            other = Factor(rows.part(folds != fold), dual=dual)
-            losses = losses + _curve(other, rows.part(folds == fold))
-    ridge = np.array(RIDGES)[losses.argmin(axis=0)]
-    rounds, after = _rounds(factor, held, ridge)
+            other = rows.part(folds != fold)
+            losses = losses + _curve(Factor(other, dual=dual), rows.part(folds == fold), other.e)
+    ridges, after = _descend(factor, held, _least(losses))
     if not (after < before).any():
-        return Fit(None, before, before, ridge, rounds)
-    change = _final(Factor(rows, dual=dual), ridge, rounds)
+        return Fit(None, before, before, ridges)
+    change = _final(Factor(rows, dual=dual), ridges)
     change = np.where((after < before)[:, None, None], change, 0)
-    return Fit(change, before, np.minimum(after, before), ridge, rounds)
+    return Fit(change, before, np.minimum(after, before), ridges)
 
 
-def _curve(factor: Factor, held: Rows) -> np.ndarray:
+def _curve(factor: Factor, held: Rows, targets: np.ndarray) -> np.ndarray:
     """Held-out loss for every ridge, shape (ridges, groups)."""
-    turned = factor.turned(factor.rows.e)
-    losses = [_loss(factor, held, factor.solve(turned, np.full(len(held.p), ridge))) for ridge in RIDGES]
-    return np.stack(losses)
+    turned = factor.turned(targets)
+    return np.stack([_loss(factor, held, factor.solve(turned, np.full(len(held.p), ridge))) for ridge in RIDGES])
+
+
+def _least(losses: np.ndarray) -> np.ndarray:
+    return np.array(RIDGES)[losses.argmin(axis=0)]
 
 
 def _loss(factor: Factor, held: Rows, coefficients: np.ndarray) -> np.ndarray:
     return held.loss(factor.predict(held.p, coefficients))
 
 
-def _rounds(factor: Factor, held: Rows, ridge: np.ndarray) -> tuple[int, np.ndarray]:
-    """How many revisions of the targets are best, all groups together, and the held-out loss then."""
-    losses = [
-        _loss(factor, held, coefficients) for coefficients in _revise(factor, ridge, ROUNDS if held.clipped else 0)
-    ]
-    best = int(np.argmin([loss.sum() for loss in losses]))
-    return best, losses[best]
+def _descend(factor: Factor, held: Rows, ridge: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The ridge of every round up to the best by held-out loss, all groups together, and the loss then.
 
-
-def _revise(factor: Factor, ridge: np.ndarray, rounds: int):
-    """Coefficients of the plain fit, and of each revision."""
-    rows = factor.rows
-    coefficients = factor.solve(factor.turned(rows.e), ridge)
-    yield coefficients
-    y = last = factor.predict(rows.p, coefficients)
-    for number in range(rounds):
-        ahead = y + number / (number + 3) * (y - last)
-        coefficients = factor.solve(factor.turned(rows.targets(ahead)), ridge)
+    Targets that beyond the clip are no longer what the teacher has there want another ridge: it is chosen anew.
+    """
+    rows, ridges = factor.rows, [ridge]
+    y = last = factor.predict(rows.p, factor.solve(factor.turned(rows.e), ridge))
+    losses = [_loss(factor, held, factor.solve(factor.turned(rows.e), ridge))]
+    for number in range(ROUNDS if held.clipped else 0):
+        targets = rows.targets(_ahead(y, last, number))
+        if number in _CHOOSE_ANEW:
+            ridge = _least(_curve(factor, held, targets))
+        coefficients = factor.solve(factor.turned(targets), ridge)
         y, last = factor.predict(rows.p, coefficients), y
-        yield coefficients
+        losses.append(_loss(factor, held, coefficients))
+        ridges.append(ridge)
+    best = int(np.argmin([loss.sum() for loss in losses]))
+    return ridges[: best + 1], losses[best]
 
 
-def _final(factor: Factor, ridge: np.ndarray, rounds: int) -> np.ndarray:
-    *_, coefficients = _revise(factor, ridge, rounds)
+def _ahead(y: np.ndarray, last: np.ndarray, number: int) -> np.ndarray:
+    """Nesterov's extrapolation."""
+    return y + number / (number + 3) * (y - last)
+
+
+def _final(factor: Factor, ridges: list[np.ndarray]) -> np.ndarray:
+    """The change after the same rounds on all rows."""
+    rows = factor.rows
+    coefficients = factor.solve(factor.turned(rows.e), ridges[0])
+    y = last = factor.predict(rows.p, coefficients) if len(ridges) > 1 else rows.e
+    for number, ridge in enumerate(ridges[1:]):
+        coefficients = factor.solve(factor.turned(rows.targets(_ahead(y, last, number))), ridge)
+        y, last = factor.predict(rows.p, coefficients), y
     return factor.change(coefficients)

@@ -8,7 +8,6 @@ is corrected at every block. A refit is taken only where it lowers the error on 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ class Walk:
         self, student: ir.Model, teacher: ir.Model, runs: Sequence[Run], kept: Kept, rows: int, ctx: Context
     ) -> None:
         self._nodes = list(student.graph)
-        self._order = {v.name: i for i, n in enumerate(teacher.graph) for v in n.outputs}
+        self._order = {v.name or "": i for i, n in enumerate(teacher.graph) for v in n.outputs}
         self._made = {v.name: i for i, n in enumerate(self._nodes) for v in n.outputs}
         self._kept, self._ctx, self._runs = kept, ctx, len(runs)
         self._rows = rows
@@ -86,14 +85,14 @@ class Walk:
         if plan is None:
             return Finding("RECONSTRUCT-TOO-LARGE", "left as it is: its inputs exceed the memory ceiling", name)
         self._reach(linear)
-        problem, why = Problem(linear, plan), "the teacher has no tensor to fit it to"
+        problem: Problem | str = "the teacher has no tensor to fit it to"
         for aim in self._aims(linear):
-            why = self._collect(linear, aim, problem)
-            if not why:
+            problem = self._collect(linear, aim, Problem(linear, plan))
+            if isinstance(problem, Problem):
                 break
         self._teacher.drop(a.name for a in self._aims(linear))
-        if why:
-            return Finding("RECONSTRUCT-NO-TARGET", f"left as it is: {why}", name)
+        if isinstance(problem, str):
+            return Finding("RECONSTRUCT-NO-TARGET", f"left as it is: {problem}", name)
         return self._solve(linear, problem, name)
 
     def _solve(self, linear: Linear, problem: Problem, name: str) -> Finding:
@@ -106,7 +105,7 @@ class Walk:
             "error_before": before,
             "error_after": after,
             "form": problem.plan.form,
-            "ridge": float(np.median(found.ridge)),
+            "ridge": found.ridge,
             "rounds": found.rounds,
         }
         return Finding("RECONSTRUCT-REFITTED", "weights refitted to the teacher's output", name, numbers=numbers)
@@ -118,23 +117,23 @@ class Walk:
         if not all(self._student.has(n) for n in needs):
             self._student.advance_before(linear.index)
 
-    def _collect(self, linear: Linear, aim: Aim, problem: Problem) -> str:
-        """Gather the rows; returns what does not fit, or nothing."""
+    def _collect(self, linear: Linear, aim: Aim, problem: Problem) -> Problem | str:
+        """The problem with its rows, or what does not fit."""
         self._teacher.advance_before(self._order[aim.name] + 1)
         for run in range(self._runs):
             x, y = self._student.value(run, linear.source), self._target(run, aim, linear)
-            if x is None or isinstance(y, str):
-                return "its input does not depend on the data" if x is None else str(y)
-            if y.shape[linear.channel_axis] != math.prod(linear.shape()[::2]) or linear.count(
-                x.shape
-            ) != linear.positions(y.shape):
+            if isinstance(y, str):
+                return y
+            if x is None:
+                return "its input does not depend on the data"
+            if not _fits(linear, x, y):
                 return "the teacher's tensor has other channels and it is not known which were kept"
             if not (np.isfinite(x).all() and np.isfinite(y).all()):
                 return "its input or target holds NaN or infinity"
             generator = np.random.Generator(np.random.PCG64([self._ctx.seed, linear.index, run]))
             at = choose(linear.positions(y.shape), max(problem.plan.rows // self._runs, 1), generator)
             problem.add(x, y, self._bounds(run, aim, linear), at, run % FOLDS)
-        return "" if problem.folds > 1 else "there are too few samples"
+        return problem if problem.folds > 1 else "there are too few samples"
 
     def _target(self, run: int, aim: Aim, linear: Linear) -> np.ndarray | str:
         whole = self._teacher.value(run, aim.name)
@@ -157,3 +156,9 @@ class Walk:
 
     def _aims(self, linear: Linear) -> list[Aim]:
         return self._all_aims[linear.index]
+
+
+def _fits(linear: Linear, x: np.ndarray, y: np.ndarray) -> bool:
+    groups, _, outputs = linear.shape()
+    wide = y.ndim >= -linear.channel_axis and y.shape[linear.channel_axis] == groups * outputs
+    return wide and linear.count(x.shape) == linear.positions(y.shape)
