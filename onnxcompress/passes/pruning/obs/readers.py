@@ -71,7 +71,7 @@ def readers_of(found: Trace) -> Iterator[Reader]:
         if node.domain not in ("", "ai.onnx"):
             continue
         linear = linear_of(node, index)
-        if isinstance(linear, Linear) and node.op_type in ("Conv", "Gemm", "MatMul"):
+        if isinstance(linear, Linear) and node.op_type in ("Conv", "Gemm", "MatMul") and not linear.turned:
             yield from _linear(found, linear)
         elif node.op_type in GATES:
             yield from _recurrent(found, node)
@@ -90,15 +90,7 @@ class _LinearRows:
     linear: Linear
 
     def count(self, arrays: Arrays) -> int:
-        x = arrays[self.linear.source]
-        geometry = self.linear.geometry
-        if geometry is None:
-            return int(np.prod(x.shape[:-1]))
-        axes = len(geometry.kernel)
-        padded = [n + a + b for n, a, b in zip(x.shape[2:], geometry.pads[:axes], geometry.pads[axes:], strict=True)]
-        spans = [(k - 1) * d + 1 for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
-        sizes = [(n - k) // s + 1 for n, k, s in zip(padded, spans, geometry.strides, strict=True)]
-        return int(x.shape[0] * np.prod(sizes))
+        return self.linear.count(arrays[self.linear.source].shape)
 
     def rows(self, arrays: Arrays, positions: np.ndarray) -> np.ndarray:
         return self.linear.rows(arrays[self.linear.source], positions)
