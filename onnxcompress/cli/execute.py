@@ -203,6 +203,7 @@ def _trtexec(written: Path, result: Result, runtime: MachineFlags) -> str:
     from onnxcompress.interop.tensorrt import trtexec_command
 
     try:
-        return "next: " + trtexec_command(written, result.model, runtime.shapes())
+        sparse = any(record.spec.get("weights") == "2:4" for record in result.report.passes)
+        return "next: " + trtexec_command(written, result.model, runtime.shapes(), sparse=sparse)
     except UsageError as error:
         return f"note: {error}"

@@ -22,7 +22,11 @@ _OPT_BATCH, _MAX_BATCH = 1, 8
 
 
 def trtexec_command(
-    model_path: str | os.PathLike[str], model: ir.Model, shapes: Mapping[str, tuple[int, ...]] | None = None
+    model_path: str | os.PathLike[str],
+    model: ir.Model,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    sparse: bool = False,
 ) -> str:
     """One line for a POSIX shell that builds an engine next to the model.
 
@@ -31,6 +35,7 @@ def trtexec_command(
         model: The same model in memory; tells which inputs are dynamic.
         shapes: Sizes of dynamic inputs by name; the engine is tuned for these and takes none larger, but for the
             batch where that is 1.
+        sparse: Let TensorRT choose kernels for weights of the pattern 2:4.
 
     Raises:
         UsageError: Where an axis other than the batch is dynamic and `shapes` does not say its size.
@@ -42,7 +47,7 @@ def trtexec_command(
     if profile:
         for flag, sizes in zip(("--minShapes", "--optShapes", "--maxShapes"), zip(*profile, strict=True), strict=True):
             words.append(f"{flag}={','.join(sizes)}")
-    return shlex.join(words)
+    return shlex.join([*words, "--sparsity=enable"] if sparse else words)
 
 
 def _is_dynamic(value: ir.Value) -> bool:

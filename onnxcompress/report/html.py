@@ -13,8 +13,10 @@ from onnxcompress.report.summary import (
     long_enough,
     pass_line,
     quality_rows,
+    zero_rows,
 )
 from onnxcompress.report.units import LABELS, cost, times
+from onnxcompress.report.zeros import layers, standing
 
 
 def to_html(report: Report) -> str:
@@ -31,6 +33,7 @@ def to_html(report: Report) -> str:
             for r in report.passes
         ],
         steps=_steps(report),
+        layers=layers(report.passes),
         findings=group_findings(report.findings),
         notes=report.notes,
         report=report,
@@ -44,6 +47,8 @@ def headline(report: Report) -> list[tuple[str, str]]:
         (times(report.before.get("bytes", 0), report.after.get("bytes", 0)), "smaller file"),
         (times(report.before.get("macs", 0), report.after.get("macs", 0)), "fewer multiply-adds"),
     ]
+    sparse = standing(report.passes)
+    found.append((times(sparse.get("zipped_before", 0), sparse.get("zipped", 0)), "smaller when zipped"))
     rows = latency_rows(report.latency)
     if rows and rows[-1].better is not None and rows[-1].fraction and long_enough(report.latency):
         found.append((f"{1 / rows[-1].fraction:.2f}x", "as fast"))
@@ -54,7 +59,7 @@ def headline(report: Report) -> list[tuple[str, str]]:
 
 def _sections(report: Report) -> list[tuple[str, list[Row]]]:
     sections = [
-        ("Size and work", cost_rows(report.before, report.after)),
+        ("Size and work", [*cost_rows(report.before, report.after), *zero_rows(report.passes)]),
         ("Quality on held-out samples" if report.passes else "Quality on the samples", quality_rows(report.quality)),
         ("Time of a run", latency_rows(report.latency)),
     ]

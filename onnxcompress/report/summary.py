@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from onnxcompress.report import units
+from onnxcompress.report import units, zeros
 from onnxcompress.report.records import Finding, PassRecord, Severity
 
 # A run of the input model below this is too short to claim a speed-up by.
@@ -56,6 +56,7 @@ class FindingGroup:
         severity: The gravest of them.
         message: The first one's sentence.
         nodes: Names of the nodes concerned, in order.
+        details: Node and sentence of each, where they do not all say the same; else empty.
     """
 
     code: str
@@ -63,6 +64,7 @@ class FindingGroup:
     severity: Severity
     message: str
     nodes: tuple[str, ...]
+    details: tuple[tuple[str, str], ...] = ()
 
 
 def cost_rows(before: Mapping[str, int], after: Mapping[str, int]) -> list[Row]:
@@ -82,6 +84,16 @@ def _cost_row(key: str, before: int, after: int) -> Row:
         better,
         None if key == "nodes" else fraction,
     )
+
+
+def zero_rows(passes: Sequence[PassRecord]) -> list[Row]:
+    """Share of zero weights and bytes when zipped, where the last change was to set weights to zero."""
+    found = zeros.standing(passes)
+    if not found:
+        return []
+    shares = [units.share(found[key] / found["weights"]) for key in ("zeros_before", "zeros")]
+    zipped = _cost_row("bytes", found["zipped_before"], found["zipped"])
+    return [Row("zero weights", shares[0], shares[1]), replace(zipped, label="bytes when zipped")]
 
 
 def quality_rows(quality: Mapping[str, Any]) -> list[Row]:
@@ -160,7 +172,7 @@ def _latency_row(run: Mapping[str, Any]) -> Row:
 def pass_line(record: PassRecord) -> str:
     """What one pass changed, in few words."""
     parts = [units.change(key, record.before, record.after) for key in units.LABELS]
-    told = ", ".join(part for part in parts if part)
+    told = ", ".join(part for part in (zeros.told(record), *parts) if part)
     return told or ("changed, at the same cost" if record.changed else "left the model as it was")
 
 
@@ -176,4 +188,7 @@ def group_findings(findings: list[Finding]) -> list[FindingGroup]:
 def _group(code: str, members: list[Finding]) -> FindingGroup:
     grave = any(member.severity == Severity.WARNING for member in members)
     nodes = tuple(member.node for member in members if member.node)
-    return FindingGroup(code, len(members), Severity.WARNING if grave else Severity.INFO, members[0].message, nodes)
+    differ = len({member.message for member in members}) > 1
+    details = tuple((member.node, member.message) for member in members) if differ else ()
+    severity = Severity.WARNING if grave else Severity.INFO
+    return FindingGroup(code, len(members), severity, members[0].message, nodes, details)

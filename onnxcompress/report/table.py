@@ -14,13 +14,16 @@ from onnxcompress.report.summary import (
     latency_rows,
     pass_line,
     quality_rows,
+    zero_rows,
 )
+from onnxcompress.report.zeros import LayerZeros, layers
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
 WIDTH = 80
+_LAYERS = 30  # rows of a table by layer; the page and the JSON have all
 
 
 def to_text(report: Report, *, findings: bool = True) -> str:
@@ -43,10 +46,13 @@ def render(report: Report, *, findings: bool = True) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    rows = cost_rows(report.before, report.after)
+    rows = [*cost_rows(report.before, report.after), *zero_rows(report.passes)]
     parts = [_figures(rows, quality_rows(report.quality), latency_rows(report.latency))]
     if report.passes:
         parts.append(_passes(report))
+    sparse = layers(report.passes) if findings else []
+    if sparse:
+        parts.append(_layers(sparse))
     groups = group_findings(report.findings)
     shown = [g for g in groups if findings or g.severity is Severity.WARNING]
     if shown:
@@ -82,6 +88,21 @@ def _passes(report: Report) -> Table:
     table.columns[2].justify = "right"
     for record in report.passes:
         table.add_row(record.name, pass_line(record), f"{record.seconds:.1f}")
+    return table
+
+
+def _layers(found: list[LayerZeros]) -> Table:
+    """Zeros by layer, the first of them."""
+    from rich.text import Text
+
+    table = _table("layer", "weights", "zeros", "error by magnitude", "error now")
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for layer in found[:_LAYERS]:
+        table.add_row(Text(layer.name), layer.weights, layer.share, layer.plain, layer.error)
+    if len(found) > _LAYERS:
+        table.add_row(f"and {len(found) - _LAYERS} more", "", "", "", "")
     return table
 
 
