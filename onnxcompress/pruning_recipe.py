@@ -1,7 +1,8 @@
 """The passes that the command ``prune`` stands for: blocks, channels, single weights, or several of them.
 
 Channels are cut where an amount of them is given, and where no amount of anything is; weights become zero where one of
-`WEIGHT_OPTIONS` is given. Zeros come last: a refit of the weights would fill them again.
+`WEIGHT_OPTIONS` is given. Zeros come last, as a refit of the weights would fill them again, and after
+BatchNormalization was folded: so weights are compared by what they do, and convolutions have a bias to move.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def prune_entries(given: dict[str, Any], has_data: bool) -> Entries:
     zeros, rest = _split("prune-weights", given)
     _check_mixture(zeros, rest)
     first = _structure(shorter, rest, has_data) if shorter or rest else []
-    return [("normalize", {}), *first, ("prune-weights", zeros)]
+    return [("normalize", {}), *first, ("fold-batchnorm", {}), ("prune-weights", zeros)]
 
 
 def _structure(shorter: Entries, given: dict[str, Any], has_data: bool) -> Entries:

@@ -148,3 +148,27 @@ def test_an_option_that_needs_data_is_refused_without(cli: CommandLine, model: P
     outcome = cli("quantize", model, "--calibrator", "kl")
     assert (outcome.code, outcome.out) == (2, "")
     assert "calibrator" in outcome.err
+
+
+def test_prune_weights_from_the_command_line(cli: CommandLine, detector: Path) -> None:
+    outcome = cli("prune", detector, "--weights", "global", "--sparsity", "0.7", "--json")
+    report = json.loads(outcome.out)
+    assert [entry["pass"] for entry in report["recipe"]] == ["normalize", "fold-batchnorm", "prune-weights"]
+    total = next(f for f in report["passes"][-1]["findings"] if f["code"] == "PRUNE-SPARSITY-TOTAL")
+    assert total["numbers"]["zeros"] == int(0.7 * total["numbers"]["weights"])
+    assert "zero weights" in outcome.err
+    assert "bytes when zipped" in outcome.err
+    assert "PRUNE-NO-SPEEDUP" in outcome.err
+
+
+def test_a_pattern_for_tensorrt_asks_trtexec_for_sparse_kernels(cli: CommandLine, detector: Path) -> None:
+    outcome = cli("prune", detector, "--weights", "2:4", "--target", "tensorrt", "--allow-unchanged")
+    assert "--sparsity=enable" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "words", [("--weights", "3:2"), ("--sparsity", "1.5"), ("--weights", "global", "--threshold", "0.1")]
+)
+def test_bad_weight_options_write_nothing(cli: CommandLine, detector: Path, words: tuple[str, ...]) -> None:
+    assert cli("prune", detector, *words).code == 2
+    assert not detector.with_name("detector.pruned.onnx").exists()
