@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
 
 from onnxcompress.cost import Costs, costs
-from onnxcompress.graph import in_scope, label, select_nodes
+from onnxcompress.graph import clone, in_scope, label, select_nodes
 from onnxcompress.passes.base import Context
 from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.pruning import oracles
@@ -39,10 +40,25 @@ META = "onnxcompress.kept"
 def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Finding]:
     """Cut `model` in place.
 
+    Local functions are inlined first, so that each call is cut for itself; a model of which nothing goes keeps them.
+
     Raises:
         UsageError: Where a layer pattern matches nothing.
         InternalError: Where the result is not what the masked original computes; the manager rolls it back.
     """
+    if model.functions:
+        trial = clone(model)
+        InlinePass()(trial)
+        findings = list(_prune(trial, ctx, options))
+        if all(finding.code != "PRUNE-CUT" for finding in findings):
+            yield from findings
+            return
+        yield Finding("PRUNE-INLINED", f"{len(model.functions)} local functions were inlined, so that calls can differ")
+        InlinePass()(model)
+    yield from _prune(model, ctx, options)
+
+
+def _prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Finding]:
     table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime, values=True)
     scope = in_scope(model, ctx.scope.only, ctx.scope.exclude)
     excluded = select_nodes(model, ctx.scope.exclude, strict=False)

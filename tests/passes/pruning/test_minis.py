@@ -32,7 +32,6 @@ NOT_YET = {
     "a branch with weights of its own": "a body freezes what it captures",
     "a loop that reads a feature map": "a body freezes what it captures",
     "a scan over steps": "a body freezes what it captures",
-    "a local function": "a call of a function freezes what it reads",
     "pooled positions that come back": "the indices of MaxPool carry no channels to MaxUnpool",
     "group norm as exporters write it": "InstanceNormalization over groups freezes the channels inside them",
     "vectors brought to length one": "LpNormalization freezes its axis, though zeros leave the length as it is",
