@@ -73,7 +73,8 @@ class Masker:
 
     def _add(self, before: ir.Node, op: str, inputs: list[ir.Value | None]) -> ir.Value:
         output = ir.Value(name=fresh_name(self._names, "masked"))
-        self._graph.insert_before(before, ir.Node("", op, inputs, outputs=[output]))
+        assert before.graph is not None
+        before.graph.insert_before(before, ir.Node("", op, inputs, outputs=[output]))
         return output
 
     def _constant(self, numbers: np.ndarray) -> ir.Value:

@@ -51,7 +51,7 @@ def zeroed(cut: Cut) -> ir.Model:
     model = cut.found.model
     copy = clone(model)
     values = dict(zip(_values(model), _values(copy), strict=True))
-    nodes = dict(zip(model.graph, copy.graph, strict=True))
+    nodes = dict(zip(model.graph.all_nodes(), copy.graph.all_nodes(), strict=True))
     names = set(cut.names)
     for number, use in enumerate(cut.found.uses):
         numbers = array(use.value)
@@ -73,7 +73,7 @@ def zeroed(cut: Cut) -> ir.Model:
 def _mask_statistics(cut: Cut, copy: ir.Model, nodes: Mapping[ir.Node, ir.Node], names: set[str]) -> None:
     masker = Masker(copy, names)
     for node, axes in _cut_statistics(cut):
-        kind = cut.found.table.dtype(node.inputs[0].name) if node.inputs[0] is not None else None
+        kind = cut.found.dtype(node.inputs[0]) if node.inputs[0] is not None else None
         if node.op_type in MASKABLE and kind is not None:
             keeps = [(axis, cut.keep(ids)) for axis, ids in axes]
             masker.mask(nodes[node], keeps, len(cut.found.shape_of(node, 0)), kind.numpy())
@@ -84,7 +84,8 @@ def _cut_statistics(cut: Cut) -> list[tuple[ir.Node, list[tuple[int, Ids]]]]:
 
 
 def _values(model: ir.Model) -> list[ir.Value]:
-    return [*model.graph.initializers.values(), *(v for node in model.graph for v in node.outputs)]
+    held = [v for graph in (model.graph, *model.graph.subgraphs()) for v in graph.initializers.values()]
+    return held + [v for node in model.graph.all_nodes() for v in node.outputs]
 
 
 def _constant(model: ir.Model, names: set[str], name: str, numbers: np.ndarray) -> ir.Value:

@@ -18,8 +18,8 @@ Change = dict[int, tuple[int, int]]
 
 
 def relabel(cut: Cut) -> None:
-    """Bring every node of the main graph in line with the cut."""
-    nodes = [n for n in cut.found.model.graph if n.op_type in _FIXES and n.domain in ("", "ai.onnx")]
+    """Bring every node in line with the cut, those of bodies too."""
+    nodes = [n for n in cut.found.model.graph.all_nodes() if n.op_type in _FIXES and n.domain in ("", "ai.onnx")]
     # Shape comes last: until then every size vector is the one that the walk saw, of known length.
     for node in sorted(nodes, key=lambda n: n.op_type == "Shape"):
         _FIXES[node.op_type](cut, node)
@@ -65,7 +65,7 @@ def _target(cut: Cut, node: ir.Node) -> None:
 
 def _static_target(cut: Cut, node: ir.Node, change: Change) -> np.ndarray | None:
     """A computed target as constants with one -1, where at most one size is free."""
-    dims = cut.found.table.dims(node.outputs[0].name)
+    dims = cut.found.dims(node.outputs[0])
     if dims is None:
         return None
     free = [axis for axis, dim in enumerate(dims) if not isinstance(dim, int)]

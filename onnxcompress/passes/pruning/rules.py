@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from onnxcompress.passes.pruning import rules_control as control
 from onnxcompress.passes.pruning import rules_elementwise as elementwise
 from onnxcompress.passes.pruning import rules_linear as linear
 from onnxcompress.passes.pruning import rules_norm as norm
@@ -53,8 +54,11 @@ RULES: Mapping[str, Rule] = {
     "Gather": gather,
     "Gemm": linear.gemm,
     "GroupNormalization": norm.group_norm,
+    "If": control.branches,
     "InstanceNormalization": norm.instance_norm,
+    "Loop": control.loop,
     "MatMul": linear.matmul,
     "Pad": padded,
+    "Scan": control.scan,
     "Shape": elementwise.silent,
 }

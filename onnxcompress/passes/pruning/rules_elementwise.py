@@ -237,7 +237,7 @@ def quantize(found: Trace, node: ir.Node) -> None:
 def expanded(found: Trace, node: ir.Node) -> None:
     """Expand: copies along a fixed axis are as many as their partners; other axes pass, aligned at the right."""
     data, before = found.of(node, 0), found.shape_of(node, 0)
-    after, dims = found.shape(node.outputs[0]), found.table.dims(node.outputs[0].name)
+    after, dims = found.shape(node.outputs[0]), found.dims(node.outputs[0])
     if after is None:
         found.freeze(data, node, "PRUNE-FROZEN-DATA-DEPENDENT", "the shape that Expand makes depends on data")
         return
@@ -258,7 +258,7 @@ def expanded(found: Trace, node: ir.Node) -> None:
 
 def filled(found: Trace, node: ir.Node) -> None:
     """ConstantOfShape: every fixed axis of the result may be cut, if its partners are."""
-    shape, dims = found.shape(node.outputs[0]), found.table.dims(node.outputs[0].name)
+    shape, dims = found.shape(node.outputs[0]), found.dims(node.outputs[0])
     kinds = dims if dims is not None else [None] * len(shape or ())
     result: Labels = [
         found.atoms.fresh(n) if n > 1 and isinstance(d, int) else None for n, d in zip(shape or (), kinds, strict=True)

@@ -120,12 +120,17 @@ def update_shapes(cut: Cut) -> None:
 
 
 def kept(cut: Cut, before: Kept) -> Kept:
-    """Original positions kept, by tensor name and axis; `before` are those of an earlier cut."""
+    """Original positions kept, by name and axis of the main graph's tensors; `before` are those of an earlier cut."""
     result: Kept = {name: dict(axes) for name, axes in before.items()}
     joints = cut.found.joints
     for value, labels in cut.found.labels.items():
-        kind = cut.found.table.dtype(value.name)
-        if kind is None or not kind.is_floating_point() or value in cut.found.constants:
+        kind = cut.found.dtype(value)
+        if (
+            kind is None
+            or not kind.is_floating_point()
+            or value in cut.found.constants
+            or value.graph in cut.found.tables
+        ):
             continue
         for axis in cut.sizes(value):
             ids = labels[axis]

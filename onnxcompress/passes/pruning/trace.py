@@ -1,4 +1,4 @@
-"""What a walk over the main graph finds out: the atoms of every axis of every tensor.
+"""What a walk over a model finds out: the atoms of every axis of every tensor.
 
 The algebra: constants are born with fresh atoms on every axis; a rule for each op says which axes carry the same list
 (`Trace.unify`), which new lists come out (`Trace.put`), and what must stay (`Trace.freeze`). An axis without a list is
@@ -7,7 +7,7 @@ fixed: what is unified with it freezes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxcompress.graph import array_of, label, tensor_of
 from onnxcompress.passes.pruning.atoms import Atoms, Ids
 from onnxcompress.passes.pruning.products import Joint, Product, Row, Split, laid_out
+from onnxcompress.runtime.batching import Dim
 from onnxcompress.shapes.table import ShapeTable
 
 Labels = list[Ids | None]
@@ -77,6 +78,8 @@ class Trace:
     Attributes:
         model: The traced model; not edited.
         table: Its shapes.
+        rules: One rule an op type of the default domain.
+        tables: Shapes inside the bodies that the walk went through.
         atoms: All atoms and their classes.
         labels: Atoms by tensor and axis.
         uses: Constants with labels.
@@ -97,6 +100,8 @@ class Trace:
     table: ShapeTable
     scope: set[str]
     excluded: set[str]
+    rules: Mapping[str, Rule]
+    tables: dict[ir.Graph, ShapeTable] = field(default_factory=dict)
     atoms: Atoms = field(default_factory=Atoms)
     labels: dict[ir.Value, Labels] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
@@ -116,7 +121,20 @@ class Trace:
     def shape(self, value: ir.Value) -> tuple[int, ...] | None:
         """Sizes under the probe."""
         tensor = constant_tensor(value)
-        return tuple(tensor.shape.numpy()) if tensor is not None else self.table.probe(value.name)
+        return tuple(tensor.shape.numpy()) if tensor is not None else self.table_of(value).probe(value.name)
+
+    def table_of(self, value: ir.Value) -> ShapeTable:
+        """The shapes of the graph or body that a tensor lies in."""
+        scope = value.graph
+        return self.tables.get(scope, self.table) if isinstance(scope, ir.Graph) else self.table
+
+    def dims(self, value: ir.Value) -> tuple[Dim, ...] | None:
+        """Ints for fixed axes, symbols for free ones, None for what is not known."""
+        return self.table_of(value).dims(value.name)
+
+    def dtype(self, value: ir.Value) -> ir.DataType | None:
+        """Type of the elements; None where it is not known."""
+        return self.table_of(value).dtype(value.name)
 
     def shape_of(self, node: ir.Node, index: int) -> tuple[int, ...]:
         """Sizes of an input that is present and known."""
@@ -240,7 +258,7 @@ class Trace:
         if value is None:
             return None
         tensor = constant_tensor(value)
-        return tensor.numpy() if tensor is not None else self.table.value(value.name)
+        return tensor.numpy() if tensor is not None else self.table_of(value).value(value.name)
 
     def _use(self, value: ir.Value, port: Port) -> Use:
         """Matrices are shared by all their readers (tied weights); vectors are copied for each reader that needs it."""

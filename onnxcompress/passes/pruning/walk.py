@@ -1,4 +1,4 @@
-"""The walk: every node of the main graph in topological order, each by its op's rule."""
+"""The walk: every node in topological order, each by its op's rule; rules of nodes with bodies walk those."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def trace(
     excluded: set[str],
     freed: Mapping[str, set[int]] | None = None,
 ) -> Trace:
-    """Walk the main graph of `model` in topological order.
+    """Walk `model` in topological order.
 
     Args:
         model: Not edited.
@@ -39,10 +39,9 @@ def trace(
         excluded: Labels of the nodes whose constants freeze.
         freed: Axes of graph outputs that may be cut, by name.
     """
-    found = Trace(model, table, scope, excluded)
+    found = Trace(model, table, scope, excluded, rules)
     for node in model.graph:
-        if node.op_type != "Constant":
-            _step(found, node, rules)
+        step(found, node)
     for value in model.graph.outputs:
         _freeze_output(found, value, (freed or {}).get(value.name or "", set()))
         found.pin(found.joints.get(value, ()))
@@ -69,11 +68,15 @@ def _freeze_open_weights(found: Trace) -> None:
             found.freeze(use.lists(), None, "PRUNE-FROZEN-OUTPUT", why)
 
 
-def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
+def step(found: Trace, node: ir.Node) -> None:
+    """Apply one node's rule."""
+    if node.op_type == "Constant":
+        return
     inputs = [value for value in node.inputs if value is not None]
-    if inputs and all(v in found.constants or constant_tensor(v) is not None for v in inputs):
+    fixed = (v in found.constants or constant_tensor(v) is not None for v in inputs)
+    if inputs and all(fixed) and not any(True for _ in _bodies(node)):
         found.constants.update(node.outputs)
-    rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    rule = found.rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if _is_shape_arithmetic(found, node):
         pass
     elif rule is None or any(found.shape(value) is None for value in inputs):
@@ -91,7 +94,7 @@ def _step(found: Trace, node: ir.Node, rules: Mapping[str, Rule]) -> None:
 
 def _is_shape_arithmetic(found: Trace, node: ir.Node) -> bool:
     """Integers that come from no labelled tensor: sizes and indices, whose constants are no weights."""
-    kinds = {found.table.dtype(output.name) for output in node.outputs if output.name}
+    kinds = {found.dtype(output) for output in node.outputs if output.name}
     if not kinds <= {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}:
         return False
     lists = [ids for value in node.inputs if value is not None for ids in found.labels.get(value, [])]

@@ -28,10 +28,6 @@ from onnxcompress.shapes import probe_feeds
 from onnxcompress.testing import context
 
 NOT_YET = {
-    "branches that read a feature map": "a body freezes what it captures",
-    "a branch with weights of its own": "a body freezes what it captures",
-    "a loop that reads a feature map": "a body freezes what it captures",
-    "a scan over steps": "a body freezes what it captures",
     "pooled positions that come back": "the indices of MaxPool carry no channels to MaxUnpool",
     "group norm as exporters write it": "InstanceNormalization over groups freezes the channels inside them",
     "vectors brought to length one": "LpNormalization freezes its axis, though zeros leave the length as it is",
