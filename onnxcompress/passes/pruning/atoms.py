@@ -12,12 +12,16 @@ Ids = np.ndarray
 
 @dataclass(frozen=True)
 class Freeze:
-    """Why some atoms must stay: a reason code, the node concerned, and a clause for the reader."""
+    """Why some atoms must stay: a reason code, the node concerned, and a clause for the reader.
+
+    `output` names the graph output that holds them, as ``--allow-output`` takes it; empty where none does.
+    """
 
     ids: Ids
     code: str
     node: str
     why: str
+    output: str = ""
 
 
 @dataclass

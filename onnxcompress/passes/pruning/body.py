@@ -33,8 +33,9 @@ class Start:
 
     def without(self, axis: int) -> Start:
         """The same with one axis walked along."""
-        labels, size, dims = ([*p[:axis], *p[axis + 1 :]] for p in (self.labels, self.size, self.dims))
-        return Start(labels, tuple(size), tuple(dims), self.kind)
+        after = axis + 1
+        labels = [*self.labels[:axis], *self.labels[after:]]
+        return Start(labels, self.size[:axis] + self.size[after:], self.dims[:axis] + self.dims[after:], self.kind)
 
 
 def start_of(found: Trace, node: ir.Node, index: int) -> Start:

@@ -143,20 +143,22 @@ def _cuts(choices: list[Cell], cut: Cut) -> Iterator[Finding]:
 def _frozen(found: Trace) -> Iterator[Finding]:
     """One finding for each producer of which nothing may go."""
     frozen, reasons = found.atoms.frozen(), found.atoms.reasons()
+    nodes = {label(node): node for node in found.model.graph}
     for producer in found.producers:
         roots = np.unique(found.atoms.roots(producer.ids))
         if frozen[roots].all():
             reason = reasons[int(roots[0])]
             where = f" at {reason.node}" if reason.node and reason.node != label(producer.node) else ""
-            held = _input_behind(found, reason.node) if reason.code == "PRUNE-FROZEN-PARTNER" else ""
+            held = _input_behind(nodes.get(reason.node)) if reason.code == "PRUNE-FROZEN-PARTNER" else ""
             code = "PRUNE-FROZEN-INPUT" if held else reason.code
             why = f"it meets the graph input {held}, whose size is the caller's" if held else reason.why
-            yield Finding(code, f"{len(producer.ids)} channels stay: {why}{where}", label(producer.node))
+            numbers = {"output": reason.output} if reason.output else {}
+            text = f"{len(producer.ids)} channels stay: {why}{where}"
+            yield Finding(code, text, label(producer.node), numbers=numbers)
 
 
-def _input_behind(found: Trace, name: str) -> str:
-    """The graph input that reaches the node called `name` through movement and pointwise ops alone."""
-    node = next((n for n in found.model.graph if label(n) == name), None)
+def _input_behind(node: ir.Node | None) -> str:
+    """The graph input that reaches a node through movement and pointwise ops alone."""
     values = [] if node is None else [v for v in node.inputs if v is not None]
     while values:
         value = values.pop()

@@ -85,8 +85,9 @@ def _enter(found: Trace, body: ir.Graph, starts: Sequence[Start]) -> bool:
 
 
 def _end(found: Trace, body: ir.Graph, index: int) -> Labels:
-    """Labels of what a body yields; those of a constant are fixed."""
+    """Labels of what a body yields; those of a constant are fixed. Rows that chose for themselves no longer do."""
     value = body.outputs[index]
+    found.pin(found.joints.get(value, ()))
     return found.labels.get(value) or [None] * len(found.shape(value) or ())
 
 

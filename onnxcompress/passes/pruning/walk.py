@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import label
 from onnxcompress.passes.pruning import rules_elementwise as elementwise
+from onnxcompress.passes.pruning.atoms import Freeze
 from onnxcompress.passes.pruning.products import Equations
 from onnxcompress.passes.pruning.trace import Rule, Trace, constant_tensor
 from onnxcompress.shapes.table import ShapeTable
@@ -52,9 +53,11 @@ def trace(
 
 def _freeze_output(found: Trace, value: ir.Value, freed: set[int]) -> None:
     for axis, ids in enumerate(found.labels.get(value, [])):
-        if axis not in freed:
-            why = f"they are axis {axis} of the graph output {value.name} (--allow-output {value.name}:{axis} frees it)"
-            found.freeze([ids], value.producer(), "PRUNE-FROZEN-OUTPUT", why)
+        if ids is not None and axis not in freed:
+            maker, name = value.producer(), f"{value.name}:{axis}"
+            why = f"they are axis {axis} of the graph output {value.name} (--allow-output {name} frees it)"
+            where = "" if maker is None else label(maker)
+            found.atoms.freezes.append(Freeze(ids, "PRUNE-FROZEN-OUTPUT", where, why, name))
 
 
 def _freeze_open_weights(found: Trace) -> None:
