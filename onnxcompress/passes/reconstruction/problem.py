@@ -93,21 +93,37 @@ class Problem:
         p, t, *bounds = (np.concatenate(parts, axis=1) for parts in zip(*self._parts, strict=True))
         self._parts.clear()
         start = self.linear.matrix(np.float32)
-        y = p @ start
-        scale = _scale(p)
-        p *= scale
         left = iter(bounds)
-        low, high = (next(left) - y if there else None for there in self._bounded)
-        rows = Rows(p, t - y, low, high)
-        folds = np.concatenate(self._folds)
-        several = not self.plan.dual and p.shape[1] < _FEW * p.shape[2]
-        found = fit(rows, folds, dual=self.plan.dual, several=several)
-        if found.change is None:
+        low, high = (next(left) if there else None for there in self._bounded)
+        change, found = _improve((p, t, low, high), start, np.concatenate(self._folds), dual=self.plan.dual)
+        if change is None:
             return None, found
-        change = found.change * scale.transpose(0, 2, 1)
-        if self.plan.dual:
-            return start + change, found
-        return self.linear.matrix() + change, found
+        return (start if self.plan.dual else self.linear.matrix()) + change, found
+
+
+def improved(p: np.ndarray, target: np.ndarray, start: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Weights (columns, outputs) for rows (n, columns) and targets; `start` where held-out rows do not gain."""
+    sides = p.astype(np.float32)[None], target.astype(np.float32)[None], None, None
+    change, _ = _improve(sides, start.astype(np.float32)[None], folds, dual=False)
+    return start if change is None else start + change[0]
+
+
+def _improve(
+    sides: tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None],
+    start: np.ndarray,
+    folds: np.ndarray,
+    *,
+    dual: bool,
+) -> tuple[np.ndarray | None, Fit]:
+    """The change of `start` for rows, targets and bounds; the rows are scaled in place."""
+    p, t, low, high = sides
+    y = p @ start
+    scale = _scale(p)
+    p *= scale
+    rows = Rows(p, t - y, None if low is None else low - y, None if high is None else high - y)
+    few = p.shape[1] < _FEW * p.shape[2]
+    found = fit(rows, folds, dual=dual, several=few and not dual)
+    return (None if found.change is None else found.change * scale.transpose(0, 2, 1)), found
 
 
 def _scale(p: np.ndarray) -> np.ndarray:

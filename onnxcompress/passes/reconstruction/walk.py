@@ -20,6 +20,7 @@ from onnxcompress.passes.reconstruction.linear import Linear, linear_of
 from onnxcompress.passes.reconstruction.patches import choose
 from onnxcompress.passes.reconstruction.problem import FOLDS, Problem
 from onnxcompress.passes.reconstruction.problem import plan as choose_plan
+from onnxcompress.passes.reconstruction.recurrent import Recurrent
 from onnxcompress.passes.reconstruction.stream import Run, Stream
 from onnxcompress.report import Finding
 
@@ -52,13 +53,16 @@ class Walk:
         self._made = {v.name: i for i, n in enumerate(self._nodes) for v in n.outputs}
         self._kept, self._ctx, self._runs = kept, ctx, len(runs)
         self._rows = rows
+        self._recurrent = Recurrent(self._nodes, list(teacher.graph), kept, rows, ctx)
         self._linears = [(n, linear_of(n, i, shared=True)) for i, n in enumerate(self._nodes)]
         self._all_aims = {f.index: aims_of(f, self._order) for _, f in self._linears if isinstance(f, Linear)}
         aims = [a for some in self._all_aims.values() for a in some]
         room = ctx.memory_bytes
         minus = {n for a in aims for n in (a.minus, a.bound_minus) if n}
         self._student = Stream(student, runs, minus, ctx.runtime, room)
-        self._teacher = Stream(teacher, runs, {a.name for a in aims}, ctx.runtime, room)
+        self._teacher = Stream(
+            teacher, runs, {a.name for a in aims} | self._recurrent.teacher_reads(), ctx.runtime, room
+        )
 
     def findings(self, allowed: set[str]) -> Iterator[Finding]:
         """Refit node by node; `allowed` holds the labels of the nodes that may be touched."""
@@ -69,13 +73,17 @@ class Walk:
             self._teacher.close()
 
     def _each(self, allowed: set[str]) -> Iterator[Finding]:
-        total = sum(1 for _, found in self._linears if found)
-        for done, (node, found) in enumerate((n, f) for n, f in self._linears if f):
-            self._ctx.progress("reconstruct", done, total)
+        cells = self._recurrent.cells
+        todo = [(i, n, f) for i, (n, f) in enumerate(self._linears) if f or i in cells]
+        for done, (index, node, found) in enumerate(todo):
+            self._ctx.progress("reconstruct", done, len(todo))
             name = graph.label(node)
             if name not in allowed:
                 continue
-            if isinstance(found, str):
+            if index in cells:
+                self._student.advance_before(index)
+                yield self._recurrent.refit(index, self._student, self._teacher, self._runs)
+            elif isinstance(found, str):
                 yield Finding("RECONSTRUCT-SKIPPED", f"left as it is: {found}", name)
             else:
                 yield self._refit(found, name)
