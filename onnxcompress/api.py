@@ -136,7 +136,7 @@ def _auto(given: dict[str, Any], has_data: bool) -> Entries:
     entries: Entries = [
         ("normalize", {}),
         ("fold-batchnorm", {}),
-        ("prune-channels", {"target_macs": "0.6x"}),
+        ("prune-channels", {"target_macs": "0.6x", "allow_miss": True}),
         ("reconstruct", {}),
         *distill,
         ("insert-qdq", {}),
@@ -162,6 +162,8 @@ def override(entries: Entries, given: Mapping[str, Any]) -> Entries:
         clash = [k for k in by_name[name] if k in SIZE_OPTIONS] if option in SIZE_OPTIONS else []
         for old in clash:
             del by_name[name][old]
+        if clash:
+            by_name[name].pop("allow_miss", None)
         by_name[name][option] = value
     return entries
 

@@ -50,7 +50,9 @@ def _structure(shorter: Entries, given: dict[str, Any], has_data: bool) -> Entri
     """Blocks, channels, and the repair of what is left; channels by default where no amount of anything is given."""
     sized = bool(_sized(given))
     if not sized and not shorter:
-        given, sized = {**given, "target_macs": "0.5x" if has_data else "0.9x"}, True
+        # A default that nobody asked for is no reason to fail.
+        given = {**given, "target_macs": "0.5x" if has_data else "0.9x", "allow_miss": True}
+        sized = True
     narrower: Entries = [("prune-channels", given)] if sized else []
     return [*shorter, *narrower, ("reconstruct", {})]
 

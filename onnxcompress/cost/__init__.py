@@ -1,5 +1,5 @@
 """What a model costs: parameters, multiply-accumulates, bytes, nodes."""
 
-from onnxcompress.cost.count import Costs, costs, node_label, parameters, size_bytes
+from onnxcompress.cost.count import Costs, costs, node_label, parameters, size_bytes, weights
 
-__all__ = ["Costs", "costs", "node_label", "parameters", "size_bytes"]
+__all__ = ["Costs", "costs", "node_label", "parameters", "size_bytes", "weights"]

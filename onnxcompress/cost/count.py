@@ -74,21 +74,26 @@ def node_label(node: ir.Node) -> str:
 
 def parameters(model: ir.Model) -> int:
     """Number of weights; a tensor that several nodes share counts once."""
+    return sum(tensor.size for tensor in weights(model).values())
+
+
+def weights(model: ir.Model) -> dict[ir.Value, ir.TensorProtocol]:
+    """The constants that count as parameters, with their tensors; each tensor once."""
     helpers = {id(value) for node in iter_nodes(model) for value in _quantization_inputs(node)}
-    found: dict[int, int] = {}
+    found: dict[int, tuple[ir.Value, ir.TensorProtocol]] = {}
     for value in _constants(model):
         tensor = value.const_value if value.is_initializer() else tensor_of(value)
         if tensor is not None and len(tensor.shape) and id(value) not in helpers and _holds_weights(tensor.dtype):
-            found[id(tensor)] = tensor.size
-    return sum(found.values())
+            found.setdefault(id(tensor), (value, tensor))
+    return dict(found.values())
 
 
 def size_bytes(model: ir.Model) -> int:
     """Bytes of the model as a file, with its external data."""
-    weights = weight_bytes(model)
-    if weights <= _SERIALIZED_BYTES:
+    held = weight_bytes(model)
+    if held <= _SERIALIZED_BYTES:
         return len(to_bytes(model))
-    return len(ir.to_proto(_hollow(model)).SerializeToString()) + weights
+    return len(ir.to_proto(_hollow(model)).SerializeToString()) + held
 
 
 def _inlined(model: ir.Model) -> ir.Model:

@@ -43,12 +43,12 @@ class PruneChannels(Pass):
     channel_ratio: float = option(0.0, "Fraction of convolution input channels to remove.")
     neuron_ratio: float = option(0.0, "Fraction of neurons of fully connected and recurrent layers to remove.")
     layer: tuple[str, ...] = option((), "Rates by layer: NAME=0.3, re:REGEX=0.3 or op:TYPE=0.3; the last one wins.")
-    min_channels: int = option(1, "Fewest channels that a layer keeps.")
+    min_channels: int | str = option(1, "Fewest channels that a layer keeps: a number, or 10% of them.")
     align: int | None = option(None, "Keep multiples of this; by default what the target likes, where it fits.")
-
     allow_output: tuple[str, ...] = option(
         (), "Graph outputs that may lose channels: NAME, or NAME:AXIS for one axis of it; their readers must follow."
     )
+    allow_miss: bool = option(False, "Where a target cannot be met, take the best that can.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Cut `model` in place; see `onnxcompress.passes.pruning`."""

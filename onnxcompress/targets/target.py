@@ -42,6 +42,7 @@ class Target:
         sparse_input_multiple: Input channels must be a multiple of this for them.
         sparse_output_multiple: Outputs likewise.
         sparse_needs: On what, and how built, the target makes use of the pattern; part of a sentence.
+        channel_multiples: Exceptions from it, by ``operator``, ``type`` of the weights, or ``operator type``.
         options: Anything else the file says.
     """
 
@@ -71,7 +72,13 @@ class Target:
     sparse_input_multiple: int = 1
     sparse_output_multiple: int = 1
     sparse_needs: str = ""
+    channel_multiples: dict[str, int] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+
+    def multiple_of(self, op_type: str, dtype: str) -> int:
+        """The multiple that kept channels of an operator are rounded to; the most special entry wins."""
+        entries = (f"{op_type} {dtype}", dtype, op_type)
+        return next((self.channel_multiples[e] for e in entries if e in self.channel_multiples), self.channel_alignment)
 
 
 def target_names() -> list[str]:

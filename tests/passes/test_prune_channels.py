@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import onnx_ir as ir
@@ -9,7 +10,7 @@ from builders.pruning_models import NETS, conv_bn_residual, grouped, net
 
 from onnxcompress import graph, model_io, verify
 from onnxcompress.cost import costs
-from onnxcompress.errors import InternalError, UsageError
+from onnxcompress.errors import GateError, InternalError, UsageError
 from onnxcompress.passes.base import Scope
 from onnxcompress.passes.prune_channels import PruneChannels
 from onnxcompress.passes.pruning import oracles
@@ -191,8 +192,17 @@ def test_targets_are_met(allocation, option, figure):
     assert 0.48 * before <= getattr(costs(model), figure) <= 0.5 * before
 
 
-def test_a_target_out_of_reach_is_said():
-    findings = pruned(NETS["tied embedding"](), target_macs="0.01x")
+def test_a_target_out_of_reach_is_refused_with_the_best_that_can():
+    with pytest.raises(GateError) as caught:
+        pruned(NETS["tied embedding"](), target_macs="0.01x")
+    assert (caught.value.code, caught.value.exit_code) == ("GATE-TARGET-MISSED", 5)
+    best = re.search(r"--target-macs (0\.\d+x)", caught.value.hint)
+    assert best, "the hint is a request that can be met"
+    pruned(NETS["tied embedding"](), target_macs=best[1])
+
+
+def test_a_target_out_of_reach_may_be_missed_on_request():
+    findings = pruned(NETS["tied embedding"](), target_macs="0.01x", allow_miss=True)
     missed = [f for f in findings if f.code == "PRUNE-TARGET-MISSED"]
     assert [f.severity for f in missed] == ["warning"]
     assert missed[0].numbers["reached"] > missed[0].numbers["goal"]
@@ -251,6 +261,14 @@ BAD = [
     ({"target_macs": "half"}, "USAGE-TARGET"),
     ({"target_macs": "0x"}, "USAGE-TARGET"),
     ({"ratio": 0.5, "align": 0}, "USAGE-PRUNE-COUNT"),
+    ({"ratio": float("nan")}, "USAGE-PRUNE-RATIO"),
+    ({"filter_ratio": float("inf")}, "USAGE-PRUNE-RATIO"),
+    ({"layer": ("a=nan",)}, "USAGE-PRUNE-LAYER"),
+    ({"target_macs": "nanx"}, "USAGE-TARGET"),
+    ({"target_params": "-1M"}, "USAGE-TARGET"),
+    ({"ratio": 0.5, "min_channels": 0}, "USAGE-PRUNE-COUNT"),
+    ({"ratio": 0.5, "min_channels": "120%"}, "USAGE-PRUNE-COUNT"),
+    ({"ratio": 0.5, "min_channels": "many"}, "USAGE-PRUNE-COUNT"),
 ]
 
 
@@ -335,7 +353,7 @@ def test_a_target_that_the_model_meets_already_is_said():
     model = conv_bn_residual()
     found = [f.message for f in pruned(model, target_params="1G") if f.code == "PRUNE-NOTHING"]
     assert len(found) == 1
-    assert f"{costs(model).params:,} params, within the target 1G" in found[0]
+    assert f"{costs(model).params:,} parameters, within the target 1G" in found[0]
 
 
 def test_a_target_above_the_whole_is_no_reduction():

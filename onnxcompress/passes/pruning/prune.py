@@ -10,19 +10,19 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from onnxcompress.cost import Costs, costs
-from onnxcompress.graph import clone, in_scope, label, select_nodes
+from onnxcompress.graph import clone, in_scope, select_nodes
 from onnxcompress.passes.base import Context
 from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.pruning import oracles
-from onnxcompress.passes.pruning.allocate import MISS, goal_of
 from onnxcompress.passes.pruning.cells import Cell, cells
-from onnxcompress.passes.pruning.importance import importance
+from onnxcompress.passes.pruning.frozen import frozen_findings, reason_counts
+from onnxcompress.passes.pruning.importance import importance, weighed
 from onnxcompress.passes.pruning.obs.curves import first_score, measured
 from onnxcompress.passes.pruning.outputs import allowed_outputs, cut_outputs
-from onnxcompress.passes.pruning.plan import decide
+from onnxcompress.passes.pruning.plan import TARGETS, Decision, decide, refuse_missed
+from onnxcompress.passes.pruning.rates import goal_of
 from onnxcompress.passes.pruning.relabel import relabel
-from onnxcompress.passes.pruning.rules import MOVEMENT, RULES
-from onnxcompress.passes.pruning.rules_elementwise import UNARY
+from onnxcompress.passes.pruning.rules import RULES
 from onnxcompress.passes.pruning.surgery import Cut, cut_constants, kept, update_shapes
 from onnxcompress.passes.pruning.trace import Trace
 from onnxcompress.passes.pruning.walk import trace
@@ -33,7 +33,6 @@ from onnxcompress.shapes import infer, probe_feeds
 if TYPE_CHECKING:
     from onnxcompress.passes.prune_channels import PruneChannels
 
-_THROUGH = {*MOVEMENT, *UNARY, "Gather"}
 META = "onnxcompress.kept"
 
 
@@ -64,44 +63,43 @@ def _prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fi
     excluded = select_nodes(model, ctx.scope.exclude, strict=False)
     found = trace(model, table, RULES, scope, excluded, allowed_outputs(model, options.allow_output))
     scores, unscored = importance(found, first_score(options), ctx)
-    choices, unmeasured = measured(found, cells(found, scores), options, ctx)
+    weighted = weighed(found, cells(found, scores), scores)
+    choices, unmeasured = measured(found, weighted, options, ctx)
     before = costs(model, table)
-    removed = decide(found, choices, options, ctx, before)
-    yield from (*unscored, *unmeasured, *_frozen(found))
-    if not removed.any():
-        yield Finding("PRUNE-NOTHING", _why_nothing(options, before), severity=Severity.WARNING)
+    decision = decide(found, choices, options, ctx, before)
+    yield from (*unscored, *unmeasured, *frozen_findings(found))
+    refuse_missed(decision, found, options)
+    if not decision.removed.any():
+        yield Finding("PRUNE-NOTHING", _why_nothing(found, options, before), severity=Severity.WARNING)
         return
-    cut = Cut(found, removed)
+    cut = Cut(found, decision.removed)
     reference = oracles.zeroed(cut)
     statistics = oracles.changes_statistics(cut)
     yield from _cuts(choices, cut)
     _apply(model, cut)
     yield from cut_outputs(cut)
-    yield from _missed(options, before, model)
+    yield from _missed(decision, options)
     yield _checked(reference, model, table.feeds, ctx, statistics)
 
 
-def _why_nothing(options: PruneChannels, before: Costs) -> str:
+def _why_nothing(found: Trace, options: PruneChannels, before: Costs) -> str:
     """Why no channel goes: the model is small enough already, or what would go may not."""
     for figure, text in {"macs": options.target_macs, "params": options.target_params}.items():
         whole = getattr(before, figure)
         if text and whole <= goal_of(text, whole, f"--target-{figure}"):
-            return f"no channel was removed: the model has {whole:,} {figure}, within the target {text} already"
-    return "no channel was removed"
+            return (
+                f"no channel was removed: the model has {whole:,} {TARGETS[figure]}, within the target {text} already"
+            )
+    return f"no channel was removed: {reason_counts(found)}"
 
 
-def _missed(options: PruneChannels, before: Costs, model: ir.Model) -> Iterator[Finding]:
-    """A warning where the target lies beyond what may be cut."""
-    goals = {"macs": options.target_macs, "params": options.target_params}
-    for figure, text in goals.items():
-        if not text:
-            continue
-        whole, reached = getattr(before, figure), getattr(costs(model), figure)
-        goal = goal_of(text, whole, f"--target-{figure}")
-        if reached > goal + MISS * whole:
-            told = f"{figure} came to {reached / whole:.2f}x, not {goal / whole:.2f}x: nothing more may be cut"
-            numbers = {"goal": int(goal), "reached": reached}
-            yield Finding("PRUNE-TARGET-MISSED", told, severity=Severity.WARNING, numbers=numbers)
+def _missed(decision: Decision, options: PruneChannels) -> Iterator[Finding]:
+    """A warning where the target lies beyond what may be cut, and the user takes what there is."""
+    if decision.missed and decision.goal is not None:
+        whole, what = decision.whole, TARGETS["macs" if options.target_macs else "params"]
+        told = f"{what} come to {decision.reached / whole:.3f}x, not {decision.goal / whole:.3f}x: no more may be cut"
+        numbers = {"goal": decision.goal, "reached": decision.reached}
+        yield Finding("PRUNE-TARGET-MISSED", told, severity=Severity.WARNING, numbers=numbers)
 
 
 def _apply(model: ir.Model, cut: Cut) -> None:
@@ -138,33 +136,3 @@ def _cuts(choices: list[Cell], cut: Cut) -> Iterator[Finding]:
             more = f" and {others} more" if others else ""
             text = f"{width - gone} of {width} channels stay in {cell.name}{more}"
             yield Finding("PRUNE-CUT", text, cell.name, numbers={"before": width, "after": width - gone})
-
-
-def _frozen(found: Trace) -> Iterator[Finding]:
-    """One finding for each producer of which nothing may go."""
-    frozen, reasons = found.atoms.frozen(), found.atoms.reasons()
-    nodes = {label(node): node for node in found.model.graph}
-    for producer in found.producers:
-        roots = np.unique(found.atoms.roots(producer.ids))
-        if frozen[roots].all():
-            reason = reasons[int(roots[0])]
-            where = f" at {reason.node}" if reason.node and reason.node != label(producer.node) else ""
-            held = _input_behind(nodes.get(reason.node)) if reason.code == "PRUNE-FROZEN-PARTNER" else ""
-            code = "PRUNE-FROZEN-INPUT" if held else reason.code
-            why = f"it meets the graph input {held}, whose size is the caller's" if held else reason.why
-            numbers = {"output": reason.output} if reason.output else {}
-            text = f"{len(producer.ids)} channels stay: {why}{where}"
-            yield Finding(code, text, label(producer.node), numbers=numbers)
-
-
-def _input_behind(node: ir.Node | None) -> str:
-    """The graph input that reaches a node through movement and pointwise ops alone."""
-    values = [] if node is None else [v for v in node.inputs if v is not None]
-    while values:
-        value = values.pop()
-        maker = value.producer()
-        if maker is None and value.is_graph_input() and not value.is_initializer():
-            return value.name or ""
-        if maker is not None and maker.op_type in _THROUGH and maker.inputs[0] is not None:
-            values.append(maker.inputs[0])
-    return ""

@@ -1,8 +1,12 @@
-"""Rates as users write them: ``--ratio 0.5``, ``--layer NAME=0.3``."""
+"""Amounts as users write them: a ratio 0.5, a layer NAME=0.3, a target 0.5x or 2M, a floor 8 or 10%."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from onnxcompress.errors import UsageError
+from onnxcompress.passes.pruning.steps import Floor
 
 
 def check_rate(name: str, value: float) -> None:
@@ -30,6 +34,49 @@ def layer_rate(entry: str) -> tuple[str, float]:
     except ValueError:
         value = -1.0
     if not sign or not pattern or not 0.0 <= value < 1.0:
+        why = "it takes a name and the fraction to remove there, from 0 to less than 1"
         hint = "Write NAME=0.3, re:REGEX=0.3 or op:Conv=0.3."
-        raise UsageError(f"cannot read --layer {entry!r}", hint=hint, code="USAGE-PRUNE-LAYER")
+        raise UsageError(f"cannot read --layer {entry!r}", why=why, hint=hint, code="USAGE-PRUNE-LAYER")
     return pattern, value
+
+
+def floor_of(text: str | int) -> Floor:
+    """``8`` channels, or ``10%`` of a layer's.
+
+    Raises:
+        UsageError: Where it is neither, or less than one channel.
+    """
+    words = str(text).strip()
+    try:
+        if words.endswith("%"):
+            share = float(words[:-1]) / 100
+            if 0.0 <= share <= 1.0:
+                return Floor(1, share)
+        elif int(words) >= 1:
+            return Floor(int(words))
+    except ValueError:
+        pass
+    hint = "Write --min-channels 8 (channels, 1 or more) or --min-channels 10% (of each layer)."
+    raise UsageError(f"cannot read --min-channels {words!r}", hint=hint, code="USAGE-PRUNE-COUNT")
+
+
+def goal_of(text: str, whole: float, option: str) -> float:
+    """``0.5x`` of the original, or an absolute number with k, M or G.
+
+    Raises:
+        UsageError: Where the text is neither, or no reduction.
+    """
+    units: Mapping[str, float] = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "x": whole}
+    hint = f"Write {option} as 0.5x (of the original) or as an absolute figure such as 2M."
+    unit = units.get(text[-1:], None)
+    try:
+        goal = float(text) if unit is None else float(text[:-1]) * unit
+    except ValueError:
+        goal = math.nan
+    if math.isnan(goal):
+        raise UsageError(f"cannot read {option} {text!r}", hint=hint, code="USAGE-TARGET")
+    if not goal > 0:
+        raise UsageError(f"{option} {text} leaves nothing", hint=hint, code="USAGE-TARGET")
+    if text[-1:] == "x" and goal > whole:
+        raise UsageError(f"{option} {text} is no reduction", hint=hint, code="USAGE-TARGET")
+    return goal
