@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import add_initializer, attribute, fresh_name
 
-MASKED_BY_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
+MASKED_BY_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "LpNormalization")
 _LEAST = {"ReduceMax": -np.inf, "ReduceMin": np.inf, "ReduceLogSumExp": -np.inf}
 NORMS = ("LayerNormalization", "RMSNormalization")
 MASKABLE = (*MASKED_BY_ZERO, *_LEAST, *NORMS, "ReduceMean", "ReduceLogSum")

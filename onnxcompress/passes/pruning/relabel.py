@@ -19,7 +19,11 @@ Change = dict[int, tuple[int, int]]
 
 def relabel(cut: Cut) -> None:
     """Bring every node in line with the cut, those of bodies too."""
-    nodes = [n for n in cut.found.model.graph.all_nodes() if n.op_type in _FIXES and n.domain in ("", "ai.onnx")]
+    nodes = [
+        n
+        for n in cut.found.model.graph.all_nodes()
+        if n.op_type in _FIXES and n.domain in ("", "ai.onnx", "com.microsoft")
+    ]
     # Shape comes last: until then every size vector is the one that the walk saw, of known length.
     for node in sorted(nodes, key=lambda n: n.op_type == "Shape"):
         _FIXES[node.op_type](cut, node)
@@ -44,9 +48,9 @@ def _hidden(cut: Cut, node: ir.Node) -> None:
 
 def _target(cut: Cut, node: ir.Node) -> None:
     """Reshape, Expand, ConstantOfShape: entries of the shape that name a cut axis."""
-    index = 0 if node.op_type == "ConstantOfShape" else 1
+    index = {"ConstantOfShape": 0, "MaxUnpool": 2}.get(node.op_type, 1)
     change = cut.sizes(node.outputs[0])
-    if not change:
+    if not change or not cut.found.has(node, index):
         return
     if node.op_type == "Expand":
         given = cut.found.shape_of(node, 1)[0]
@@ -134,8 +138,7 @@ def _misses(reader: ir.Node, entries: set[int]) -> bool:
 
 
 _FIXES: Mapping[str, Callable[[Cut, ir.Node], None]] = {
-    "Conv": _group,
-    "ConvTranspose": _group,
+    **dict.fromkeys(("Conv", "ConvInteger", "ConvTranspose", "FusedConv", "QLinearConv"), _group),
     "LSTM": _hidden,
     "GRU": _hidden,
     "RNN": _hidden,
@@ -143,6 +146,7 @@ _FIXES: Mapping[str, Callable[[Cut, ir.Node], None]] = {
     "Reshape": _target,
     "Expand": _target,
     "ConstantOfShape": _target,
+    "MaxUnpool": _target,
     "Split": fix_split,
     "Slice": fix_slice,
     "Gather": fix_gather,

@@ -18,7 +18,9 @@ UNARY = (
     "Atan",
     "Atanh",
     "BitwiseNot",
+    "Bernoulli",
     "Cast",
+    "CastLike",
     "Ceil",
     "Celu",
     "Clip",
@@ -40,6 +42,8 @@ UNARY = (
     "Mish",
     "Neg",
     "Not",
+    "RandomNormalLike",
+    "RandomUniformLike",
     "Reciprocal",
     "Relu",
     "Round",
@@ -108,7 +112,6 @@ ALONG = (
     "CumSum",
     "Hardmax",
     "LogSoftmax",
-    "LpNormalization",
     "Softmax",
     "TopK",
 )
@@ -148,8 +151,10 @@ def pool(found: Trace, node: ir.Node) -> None:
     labels = found.of(node, 0)
     found.freeze(labels[2:], node, "PRUNE-FROZEN-OP", "a window slides along this axis")
     result: Labels = [*labels[:2], *([None] * (len(labels) - 2))]
-    if len(node.outputs) > 1 and node.outputs[1].uses():
-        found.freeze(labels, node, "PRUNE-FROZEN-OP", "the indices of MaxPool are read")
+    if len(node.outputs) > 1:
+        if not all(use.node.op_type == "MaxUnpool" for use in node.outputs[1].uses()):
+            found.freeze(labels, node, "PRUNE-FROZEN-OP", "the indices of MaxPool are read")
+        found.put(node, 1, list(result))
     found.put(node, 0, result)
 
 
@@ -214,24 +219,6 @@ def resize(found: Trace, node: ir.Node) -> None:
     lists = [ids for ids, same in zip(labels, passed, strict=True) if not same]
     found.freeze(lists, node, "PRUNE-FROZEN-OP", "Resize changes the size of this axis")
     found.put(node, 0, [ids if same else None for ids, same in zip(labels, passed, strict=True)])
-
-
-def quantize(found: Trace, node: ir.Node) -> None:
-    """QuantizeLinear and DequantizeLinear: scales and zero points go with their axis."""
-    labels = found.of(node, 0)
-    if attribute(node, "block_size", 0):
-        found.freeze(labels, node, "PRUNE-FROZEN-OP", "scales are shared by blocks of values")
-        return
-    if not labels:
-        return
-    axis = int(attribute(node, "axis", 1)) % len(labels)
-    for index in (1, 2):
-        if found.has(node, index) and np.prod(found.shape_of(node, index)) > 1:
-            found.unify(node, labels[axis], found.of(node, index)[0])
-    found.put(node, 0, list(labels))
-    through(found, node, {a: a for a in range(len(labels))})
-    if any(found.has(node, i) and np.prod(found.shape_of(node, i)) > 1 for i in (1, 2)):
-        found.pin(joint for joint in found.joints_of(node, 0) if axis == joint.free)
 
 
 def expanded(found: Trace, node: ir.Node) -> None:

@@ -22,9 +22,14 @@ def _linear(found: Trace, node: ir.Node, index: int) -> None:
 
 def conv(found: Trace, node: ir.Node) -> None:
     """Conv with W [O, C/g, ...]: dense, depthwise (with multiplier) or grouped."""
-    x, w = found.of(node, 0), found.of(node, 1)
-    shape, groups = found.shape_of(node, 1), int(attribute(node, "group", 1))
-    _linear(found, node, 1)
+    convolve(found, node, 0, 1, 2)
+
+
+def convolve(found: Trace, node: ir.Node, data: int, weight: int, bias: int | None) -> None:
+    """A convolution whose operands stand at these inputs."""
+    x, w = found.of(node, data), found.of(node, weight)
+    shape, groups = found.shape_of(node, weight), int(attribute(node, "group", 1))
+    _linear(found, node, weight)
     _fix_windows(found, node, [*x[2:], *w[2:]])
     if groups == 1:
         _meet(found, node, x[1], w[1], shape[1])
@@ -33,16 +38,16 @@ def conv(found: Trace, node: ir.Node) -> None:
         _depthwise(found, node, x[1], w[0], shape[0] // groups)
         found.term(node, 1.0, w[0])
     else:
-        _grouped(found, node, x[1], groups)
+        _grouped(found, node, weight, x[1], groups)
         found.term(node, 1.0, w[0], x[1])
     if groups == 1 or shape[1] > 1:
         found.produce(node, "filter", w[0])
-    _finish(found, node, w[0], shape[0], len(x))
+    _finish(found, node, w[0], shape[0], len(x), bias)
 
 
-def _finish(found: Trace, node: ir.Node, out: Ids | None, size: int, rank: int) -> None:
-    if found.has(node, 2) and size > 1:
-        found.unify(node, out, found.of(node, 2)[0])
+def _finish(found: Trace, node: ir.Node, out: Ids | None, size: int, rank: int, bias: int | None = 2) -> None:
+    if bias is not None and found.has(node, bias) and size > 1:
+        found.unify(node, out, found.of(node, bias)[0])
     found.put(node, 0, [None, out, *([None] * (rank - 2))])
 
 
@@ -61,11 +66,13 @@ def _depthwise(found: Trace, node: ir.Node, data: Ids | None, out: Ids | None, m
         found.unify(node, None if data is None else np.repeat(data, multiplier), out)
 
 
-def _grouped(found: Trace, node: ir.Node, data: Ids | None, groups: int) -> None:
+def _grouped(found: Trace, node: ir.Node, weight: int, data: Ids | None, groups: int) -> None:
     """Every block keeps the same number of inputs and of outputs; which ones is free."""
-    use = found.use_of(node, 1)
+    use = found.use_of(node, weight)
     if use is None or use.blocks or len(use.value.uses()) > 1:
-        found.freeze([data, *found.of(node, 1)], node, "PRUNE-FROZEN-OP", "a grouped convolution's weight is shared")
+        found.freeze(
+            [data, *found.of(node, weight)], node, "PRUNE-FROZEN-OP", "a grouped convolution's weight is shared"
+        )
         return
     use.labels[1] = None
     if data is not None:
@@ -141,28 +148,38 @@ def gemm(found: Trace, node: ir.Node) -> None:
 
 def matmul(found: Trace, node: ir.Node) -> None:
     """MatMul of a [..., m, k] and b [..., k, n]; vectors gain an axis that the result loses again."""
-    a, b = list(found.of(node, 0)), list(found.of(node, 1))
-    sa, sb = found.shape_of(node, 0), found.shape_of(node, 1)
+    product(found, node, 0, 1)
+
+
+def product(found: Trace, node: ir.Node, left: int, right: int, swapped: tuple[bool, bool] = (False, False)) -> None:
+    """A matrix product whose operands stand at these inputs, their last two axes swapped where that is said."""
+    (a, sa), (b, sb) = (_operand(found, node, i, s) for i, s in zip((left, right), swapped, strict=True))
     vector_a, vector_b = len(sa) == 1, len(sb) == 1
     if vector_a:
         a, sa = [None, *a], (1, *sa)
     if vector_b:
         b, sb = [*b, None], (*sb, 1)
     _meet(found, node, a[-1], b[-2], sb[-2])
-    constant_b = node.inputs[1] in found.constants or found.use_of(node, 1) is not None
-    constant_a = node.inputs[0] in found.constants or found.use_of(node, 0) is not None
-    if constant_b:
-        _linear(found, node, 1)
-        found.produce(node, "neuron", b[-1])
-    if constant_a:
-        _linear(found, node, 0)
-        found.produce(node, "neuron", a[-2])
+    for index, made in ((right, b[-1]), (left, a[-2])):
+        if node.inputs[index] in found.constants or found.use_of(node, index) is not None:
+            _linear(found, node, index)
+            found.produce(node, "neuron", made)
     batch = aligned(found, node, [a[:-2], b[:-2]], [sa[:-2], sb[:-2]]) if max(len(sa), len(sb)) > 2 else []
     found.term(node, 1.0, *batch, a[-2], a[-1], b[-1])
     ends: Labels = ([] if vector_a else [a[-2]]) + ([] if vector_b else [b[-1]])
     found.put(node, 0, [*batch, *ends])
-    if not vector_a and not vector_b:
+    joints = [*found.joints_of(node, left), *found.joints_of(node, right)]
+    if node.op_type == "MatMul" and not vector_a and not vector_b:
         found.joints[node.outputs[0]] = _rows_of_product(found, node, len(batch))
+    elif any(swapped) or node.op_type != "MatMul":
+        found.pin(joints)
+
+
+def _operand(found: Trace, node: ir.Node, index: int, swapped: bool) -> tuple[Labels, tuple[int, ...]]:
+    labels, sizes = list(found.of(node, index)), found.shape_of(node, index)
+    if swapped and len(sizes) > 1:
+        return [*labels[:-2], labels[-1], labels[-2]], (*sizes[:-2], sizes[-1], sizes[-2])
+    return labels, sizes
 
 
 def _rows_of_product(found: Trace, node: ir.Node, batch: int) -> tuple[Joint, ...]:

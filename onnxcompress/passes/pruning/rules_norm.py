@@ -60,3 +60,10 @@ def group_norm(found: Trace, node: ir.Node) -> None:
         found.freeze([ids] if lists is None else lists[:1], node, "PRUNE-FROZEN-OP", "it counts the groups of a norm")
         found.statistic(node, labels, [1])
     found.put(node, 0, list(labels))
+
+
+def length_norm(found: Trace, node: ir.Node) -> None:
+    """LpNormalization: a vector divided by its length, to which zeros add nothing."""
+    labels = found.of(node, 0)
+    found.statistic(node, labels, [int(attribute(node, "axis", -1)) % len(labels)])
+    found.put(node, 0, list(labels))

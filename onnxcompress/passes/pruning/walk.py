@@ -79,7 +79,7 @@ def step(found: Trace, node: ir.Node) -> None:
     fixed = (v in found.constants or constant_tensor(v) is not None for v in inputs)
     if inputs and all(fixed) and not any(True for _ in _bodies(node)):
         found.constants.update(node.outputs)
-    rule = found.rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    rule = found.rules.get(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}")
     if _is_shape_arithmetic(found, node):
         pass
     elif rule is None or any(found.shape(value) is None for value in inputs):
@@ -98,7 +98,8 @@ def step(found: Trace, node: ir.Node) -> None:
 def _is_shape_arithmetic(found: Trace, node: ir.Node) -> bool:
     """Integers that come from no labelled tensor: sizes and indices, whose constants are no weights."""
     kinds = {found.dtype(output) for output in node.outputs if output.name}
-    if not kinds <= {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}:
+    integers = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL}
+    if not kinds <= integers or node.op_type in ("ConvInteger", "MatMulInteger"):
         return False
     lists = [ids for value in node.inputs if value is not None for ids in found.labels.get(value, [])]
     return all(ids is None for ids in lists) and not any(True for _ in _captured(node))
@@ -120,14 +121,14 @@ def _freeze_out_of_scope(found: Trace, node: ir.Node) -> None:
             found.freeze(found.of(node, index), node, "PRUNE-OUT-OF-SCOPE", "the node was excluded")
 
 
-def freeze_all(found: Trace, node: ir.Node) -> None:
+def freeze_all(found: Trace, node: ir.Node, code: str = "PRUNE-FROZEN-OP", why: str = "") -> None:
     """The default: everything that the node reads, or that its bodies capture, must stay."""
-    why = f"{node.op_type} has no rule for this axis"
+    why = why or f"{node.op_type} has no rule for this axis"
     for index, value in enumerate(node.inputs):
         if value is not None and found.shape(value) is not None:
-            found.freeze(found.of(node, index), node, "PRUNE-FROZEN-OP", why)
+            found.freeze(found.of(node, index), node, code, why)
         elif value is not None:
-            found.freeze(found.labels.get(value, []), node, "PRUNE-FROZEN-OP", why)
+            found.freeze(found.labels.get(value, []), node, code, why)
     for reader, index, value in _captured(node):
         captured = found.labels.get(value)
         if captured is None and constant_tensor(value) is not None:

@@ -28,12 +28,7 @@ from onnxcompress.shapes import probe_feeds
 from onnxcompress.testing import context
 
 NOT_YET = {
-    "pooled positions that come back": "the indices of MaxPool carry no channels to MaxUnpool",
     "group norm as exporters write it": "InstanceNormalization over groups freezes the channels inside them",
-    "vectors brought to length one": "LpNormalization freezes its axis, though zeros leave the length as it is",
-    "weights quantized in blocks": "no cut in whole blocks",
-    "integer convolution": "QLinearConv has no rule",
-    "integer product of what is quantized on the fly": "DynamicQuantizeLinear and MatMulInteger have no rule",
 }
 """Minis that the pass prunes less than it could, and what is missing. They are valid and exact all the same."""
 
