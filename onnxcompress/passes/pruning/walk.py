@@ -58,6 +58,8 @@ def _freeze_output(found: Trace, value: ir.Value, freed: set[int]) -> None:
             why = f"they are axis {axis} of the graph output {value.name} (--allow-output {name} frees it)"
             where = "" if maker is None else label(maker)
             found.atoms.freezes.append(Freeze(ids, "PRUNE-FROZEN-OUTPUT", where, why, name))
+        elif ids is not None:
+            found.pinned.append(ids)  # callers are told which channels are left, in their old order
 
 
 def _freeze_open_weights(found: Trace) -> None:
