@@ -60,7 +60,8 @@ def signatures(found: Trace) -> np.ndarray:
         pairs = np.unique(np.stack([roots[rows.ravel()], names]), axis=1) if rows.size else np.zeros((2, 0), np.int64)
         np.add.at(total, pairs[0], hashed(np.full(1, -1), np.full(1, number), pairs[1]))
     total |= np.uint64(1)
-    for ids in found.pinned:
+    # What other axes are made of would have to move along with them.
+    for ids in (*found.pinned, *(product.factors.ravel() for product in found.products)):
         total[roots[ids]] = 0
     return total[roots]
 
