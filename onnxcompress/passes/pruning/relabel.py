@@ -64,7 +64,9 @@ def _target(cut: Cut, node: ir.Node) -> None:
         if static is not None:
             node.replace_input_with(1, cut.initializer(f"{node.outputs[0].name}_shape", static))
             return
-    _scale(cut, node, index, change, follow=node.op_type == "Reshape" and not attribute(node, "allowzero", 0))
+    copied = () if attribute(node, "allowzero", 0) else (0,)
+    follows = (-1, *copied) if node.op_type == "Reshape" else ()
+    _scale(cut, node, index, change, follows)
 
 
 def _static_target(cut: Cut, node: ir.Node, change: Change) -> np.ndarray | None:
@@ -79,22 +81,22 @@ def _static_target(cut: Cut, node: ir.Node, change: Change) -> np.ndarray | None
     return None if 0 in sizes else np.array(sizes, np.int64)
 
 
-def _scale(cut: Cut, node: ir.Node, index: int, change: Change, *, follow: bool = False) -> None:
-    """Rewrite entries of a size vector; `follow` leaves 0 and -1, which find their size themselves."""
+def _scale(cut: Cut, node: ir.Node, index: int, change: Change, follows: tuple[int, ...] = ()) -> None:
+    """Rewrite entries of a size vector, but for those that find their size themselves (`follows`)."""
     value = node.inputs[index]
     numbers = array(value)
     if numbers is not None:
         new = numbers.copy()
         for at, (old, now) in change.items():
-            if not (follow and new[at] in (0, -1)):
+            if new[at] not in follows:
                 new[at] = new[at] * now // old
         write(cut, node, index, new)
         return
     total = cut.found.shape_of(node, index)[0]
-    seen = cut.found.concrete(node, index) if follow else None
+    seen = cut.found.concrete(node, index) if follows else None
     factor, divisor = np.ones(total, np.int64), np.ones(total, np.int64)
     for at, (old, now) in change.items():
-        if seen is None or seen[at] not in (0, -1):
+        if seen is None or seen[at] not in follows:
             factor[at], divisor[at] = now, old
     if (factor == divisor).all():
         return
