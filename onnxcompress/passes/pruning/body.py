@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx import helper
 
 from onnxcompress.passes.pruning.trace import Labels, Trace, constant_tensor
+from onnxcompress.runtime import Session
 from onnxcompress.runtime.batching import Dim
 from onnxcompress.shapes import ShapeTable, infer
 
@@ -75,8 +76,10 @@ def body_table(found: Trace, body: ir.Graph, starts: Sequence[Start]) -> ShapeTa
             known = found.table_of(value).value(value.name)
             feeds[value.name or ""] = feeds[value.name or ""] if known is None else known
     imports = [helper.make_opsetid(domain, version) for domain, version in found.model.graph.opset_imports.items()]
-    model = helper.make_model(graph, opset_imports=imports, ir_version=found.model.ir_version)
-    return infer(ir.from_proto(model), feeds=feeds, values=True)
+    model = ir.from_proto(helper.make_model(graph, opset_imports=imports, ir_version=found.model.ir_version))
+    # A branch that the probe does not take may not run on it: what inference says of it contradicts the rest.
+    Session(model, optimize=False).run(feeds)
+    return infer(model, feeds=feeds, values=True)
 
 
 def captured(body: ir.Graph) -> Iterator[ir.Value]:

@@ -104,3 +104,17 @@ def test_loops_in_loops():
     model = net(text, {"w0": (3, 8), "w2": (8, 2)}, trips=scalar(2), yes=np.array(True))
     pruned(model)
     assert model.graph.initializers["w0"].const_value.shape == (3, 4)
+
+
+def test_a_branch_that_the_probe_cannot_take_stays():
+    text = (
+        "g (float[N,3] x, bool c) => (float[M,8] y) { a = Gemm(x, w0) b = Gemm(x, w2) r = Relu(b) m = MatMul(r, w1) "
+        "i = If<then_branch = t () => (float[K,8] u) { s = Squeeze(a, first) u = Unsqueeze(s, first) }, "
+        "else_branch = e () => (float[L,8] v) { v = Neg(a) }>(c) y = Add(i, m) }"
+    )
+    model = net(text, {"w0": (3, 8), "w2": (3, 6), "w1": (6, 8)}, first=ints(0))
+    ctx = context(model)
+    list(PruneChannels(ratio=0.5).run(model, ctx))
+    verify.check_structure(model, ctx)
+    assert model.graph.initializers["w0"].const_value.shape == (3, 8)
+    assert model.graph.initializers["w2"].const_value.shape == (3, 3)
