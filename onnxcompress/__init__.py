@@ -8,7 +8,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxcompress.api import auto, distill, prune, quantize
+    from onnxcompress.api import auto, distill, prune, quantize, reconstruct
     from onnxcompress.comparing import compare
     from onnxcompress.data import DataSource, open_data
     from onnxcompress.errors import CompressError
@@ -49,6 +49,7 @@ _HOMES = {
     "auto": "api",
     "compare": "comparing",
     "distill": "api",
+    "reconstruct": "api",
     "load": "model_io",
     "open_data": "data",
     "prune": "api",
@@ -82,6 +83,7 @@ __all__ = [
     "open_data",
     "prune",
     "quantize",
+    "reconstruct",
     "save",
 ]
 

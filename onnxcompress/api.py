@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnxcompress.data import DataSource
     from onnxcompress.result import Result
 
-COMMANDS = ("prune", "quantize", "distill", "auto")
+COMMANDS = ("prune", "quantize", "distill", "reconstruct", "auto")
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,27 @@ def recipe_for(
     """The recipe that a command stands for.
 
     Args:
-        command: ``prune``, ``quantize``, ``distill`` or ``auto``.
+        command: ``prune``, ``quantize``, ``distill``, ``reconstruct`` or ``auto``.
         options: Options of the command's main pass by field name; for ``auto``, of any pass as ``pass.option``.
         has_data: Whether samples will be there.
-        has_teacher: Whether a teacher will be there; ``distill`` alone asks for one.
+        has_teacher: Whether a teacher will be there; ``distill`` and ``reconstruct`` ask for one.
         settings: Settings of the run, kept in the recipe.
 
     Raises:
         UsageError: For an unknown command or option.
     """
     given = {k: v for k, v in (options or {}).items() if v is not None}
-    builders = {"prune": prune_entries, "quantize": _quantize, "distill": _distill, "auto": _auto}
+    builders = {
+        "prune": prune_entries,
+        "quantize": _quantize,
+        "distill": _distill,
+        "reconstruct": _reconstruct,
+        "auto": _auto,
+    }
     if command not in builders:
         raise UsageError(f"unknown command {command!r}", hint=f"Use one of: {', '.join(COMMANDS)}.")
-    if command == "distill" and not has_teacher:
-        _refuse_without_teacher()
+    if command in ("distill", "reconstruct") and not has_teacher:
+        _refuse_without_teacher(command)
     entries = builders[command](given, has_data)
     return Recipe(tuple(make_pass(name, values) for name, values in entries), dict(settings or {}))
 
@@ -104,9 +110,9 @@ def _refuse_option_of(other: str, key: str, has_data: bool) -> None:
     )
 
 
-def _refuse_without_teacher() -> None:
+def _refuse_without_teacher(command: str) -> None:
     raise UsageError(
-        "distill needs a teacher",
+        f"{command} needs a teacher",
         why="a student learns by imitating another model",
         hint="Give --teacher MODEL (usually the model before pruning or quantization) and --data FILE.",
         code="USAGE-NO-TEACHER",
@@ -122,6 +128,17 @@ def _distill(given: dict[str, Any], has_data: bool) -> Entries:
             code="USAGE-NO-DATA",
         )
     return [("distill", given)]
+
+
+def _reconstruct(given: dict[str, Any], has_data: bool) -> Entries:
+    if not has_data:
+        raise UsageError(
+            "reconstruct needs samples",
+            why="weights are fitted to what the teacher computes on data, labels are not needed",
+            hint="Give --data FILE (a few hundred samples) and --teacher MODEL (the model before compression).",
+            code="USAGE-NO-DATA",
+        )
+    return [("reconstruct", given)]
 
 
 def _auto(given: dict[str, Any], has_data: bool) -> Entries:
@@ -240,6 +257,18 @@ def distill(student: Any, *, teacher: Any, data: Any, **options: Any) -> Result:
         options: Options of the ``distill`` pass, and common ones of `run_recipe`.
     """
     return _command("distill", student, data, {**options, "teacher": teacher})
+
+
+def reconstruct(student: Any, *, teacher: Any, data: Any, **options: Any) -> Result:
+    """Refit the weights of `student`, whichever tool cut it, to `teacher` on `data` in closed form; no training.
+
+    Args:
+        student: The model to repair.
+        teacher: The model that it was made from.
+        data: Unlabelled samples.
+        options: Options of the ``reconstruct`` pass, and common ones of `run_recipe`.
+    """
+    return _command("reconstruct", student, data, {**options, "teacher": teacher})
 
 
 def auto(model: Any, *, data: Any, **options: Any) -> Result:

@@ -16,7 +16,19 @@ from typer.core import TyperGroup
 from onnxcompress.cli import console
 from onnxcompress.errors import UsageError
 
-COMMANDS = ("prune", "quantize", "distill", "run", "inspect", "compare", "lint", "passes", "targets", "doctor")
+COMMANDS = (
+    "prune",
+    "quantize",
+    "distill",
+    "reconstruct",
+    "run",
+    "inspect",
+    "compare",
+    "lint",
+    "passes",
+    "targets",
+    "doctor",
+)
 
 # What typer raises for a wrong command line; it has no public name.
 _WrongUsage: Any = typer.BadParameter.__mro__[1]

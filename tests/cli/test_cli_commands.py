@@ -172,3 +172,16 @@ def test_a_pattern_for_tensorrt_asks_trtexec_for_sparse_kernels(cli: CommandLine
 def test_bad_weight_options_write_nothing(cli: CommandLine, detector: Path, words: tuple[str, ...]) -> None:
     assert cli("prune", detector, *words).code == 2
     assert not detector.with_name("detector.pruned.onnx").exists()
+
+
+def test_reconstruct_says_exactly_what_to_give(cli: CommandLine, model: Path) -> None:
+    outcome = cli("reconstruct", model)
+    assert outcome.code == 2
+    assert "--teacher MODEL" in outcome.err
+    outcome = cli("reconstruct", model, "--teacher", model)
+    assert outcome.code == 2
+    assert "--data FILE" in outcome.err
+    missing = model.with_name("missing.onnx")
+    outcome = cli("reconstruct", model, "--teacher", missing, "--data", "x.npz")
+    assert outcome.code != 0
+    assert "missing.onnx" in outcome.err

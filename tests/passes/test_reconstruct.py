@@ -98,6 +98,8 @@ def test_unknown_channels_are_left_alone_with_a_reason() -> None:
     teacher = _teacher()
     student = _cut(teacher)
     student.meta.clear()
+    strange = np.random.default_rng(8).normal(size=(5, 6, 3, 3)).astype(np.float32)
+    graph.set_constant(student.graph.initializers["w1"], strange)
     findings = {f.node: f for f in Reconstruct().run(student, _context(teacher)) if f.node}
     alone = [f for f in findings.values() if f.code == "RECONSTRUCT-NO-TARGET"]
     assert len(alone) == 1
@@ -185,3 +187,26 @@ def test_a_convolution_whose_groups_do_not_divide_its_channels_is_left():
     text = "g (float[N,4,5,5] x) => (float[N,8,3,3] y) { y = Conv<group=3>(x, w0) }"
     node = next(iter(_small(text, {"w0": (8, 2, 3, 3)}).graph))
     assert linear_of(node, 0) == "its channels do not divide into its groups"
+
+
+def test_a_bias_before_a_norm_goes_into_its_mean():
+    """No parameter is added where the normalisation that follows can take it."""
+    text = """g (float[N,4,5,5] x) => (float[N,3,5,5] y) {
+      c = Conv<kernel_shape=[1,1]>(x, w0) y = BatchNormalization(c, s, b, m, v) }"""
+    shapes = {"w0": (3, 4, 1, 1), "s": (3,), "b": (3,), "m": (3,), "v": (3,)}
+    model = _small(text, shapes)
+    graph.set_constant(model.graph.initializers["v"], np.ones(3, np.float32))
+    node = next(iter(model.graph))
+    linear = linear_of(node, 0)
+    matrix = linear.matrix()
+    matrix[:, -1] = [[1.0, -2.0, 0.5]]
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 5)).astype(np.float32)
+    before = Session(model).run({"x": x})["y"]
+    linear.store(matrix)
+    scale = graph.array_of(model.graph.initializers["s"]) / np.sqrt(1 + 1e-5)
+    np.testing.assert_allclose(
+        Session(model).run({"x": x})["y"] - before,
+        np.broadcast_to((scale * [1.0, -2.0, 0.5]).reshape(1, 3, 1, 1), before.shape),
+        atol=1e-5,
+    )
+    assert len(node.inputs) == 2

@@ -207,7 +207,13 @@ def before(cell: Cell, given: Inputs, states: np.ndarray, direction: int) -> np.
 
 
 def kept_units(weights: Weights, gates: int, kept: np.ndarray) -> Weights:
-    """The gates of some units, on all inputs and states: what their targets are made with."""
-    rows = (np.arange(gates)[:, None] * weights.hidden + kept[None, :]).reshape(-1)
-    both = np.concatenate([rows, rows + gates * weights.hidden])
-    return replace(weights, w=weights.w[:, rows], r=weights.r[:, rows], b=weights.b[:, both])
+    """The gates of some units [directions, kept], on all inputs and states: what their targets are made with."""
+    rows = (np.arange(gates)[None, :, None] * weights.hidden + kept[:, None, :]).reshape(len(kept), -1)
+    both = np.concatenate([rows, rows + gates * weights.hidden], axis=1)
+    pick = np.take_along_axis
+    return replace(
+        weights,
+        w=pick(weights.w, rows[:, :, None], axis=1),
+        r=pick(weights.r, rows[:, :, None], axis=1),
+        b=pick(weights.b, both, axis=1),
+    )

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.passes.reconstruction.patches import Geometry, rows_at
-from onnxcompress.passes.reconstruction.slots import Slot
+from onnxcompress.passes.reconstruction.slots import Slot, slot_of
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,10 @@ class Linear:
         return blocks.transpose(order).reshape(shape)
 
     def _add_bias(self, bias: np.ndarray) -> None:
+        mean = self._mean_behind()
+        if mean is not None:
+            mean.write(mean.read() - bias)
+            return
         owner = self.node.graph
         assert isinstance(owner, ir.Graph)
         name = graph.fresh_name(set(owner.initializers), f"{self.kernel.source.name}_bias")
@@ -167,3 +171,14 @@ class Linear:
         if len(self.node.inputs) < 3:
             self.node.resize_inputs(3)
         self.node.replace_input_with(2, graph.add_initializer(owner, name, bias.astype(dtype)))
+
+    def _mean_behind(self) -> Slot | None:
+        """The mean of the BatchNormalization that alone reads the output: where a bias costs no parameter."""
+        uses = list(self.output.uses())
+        if self.offset is not None or len(uses) != 1 or self.output.is_graph_output():
+            return None
+        norm = uses[0].node
+        if norm.op_type != "BatchNormalization" or uses[0].idx != 0 or len(norm.outputs) > 1:
+            return None
+        mean = slot_of(norm, 3)
+        return None if mean is None or mean.shared else mean

@@ -68,7 +68,7 @@ def take(
         player: Of the teacher's node.
         inputs: What the student's node reads, and the teacher's.
         teacher: The teacher's weights.
-        kept: Units that the student has.
+        kept: Units that the student has, [directions, units].
         rows: Most rows.
         seed: Of their draw; it ends in the batch's number.
     """
@@ -81,7 +81,7 @@ def take(
         h = before(cell, theirs, states, d)
         recurrent.append(h @ cut.r[d].T + cut.b[d, half:])
         if cell.node.op_type == "GRU" and not cell.resets_after:
-            part = slice(2 * len(kept), 3 * len(kept))
+            part = slice(2 * kept.shape[1], 3 * kept.shape[1])
             recurrent[d][..., part] = (_reset_of(teacher, d, theirs.x, h) * h) @ cut.r[d, part].T + cut.b[d, half:][
                 part
             ]
@@ -89,7 +89,8 @@ def take(
     valid = np.flatnonzero(ours.valid().reshape(-1))
     at = valid[choose(len(valid), rows, np.random.Generator(np.random.PCG64(list(seed))))]
     whole = np.stack(recurrent)
-    return Take(ours, states[..., kept], np.stack(gates) + whole, whole, at, seed[-1] % FOLDS)
+    mine = np.take_along_axis(states, kept[None, :, None, :], axis=3)
+    return Take(ours, mine, np.stack(gates) + whole, whole, at, seed[-1] % FOLDS)
 
 
 def refit(cell: Cell, takes: Sequence[Take], options: RuntimeOptions) -> Refit:

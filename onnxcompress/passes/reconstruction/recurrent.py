@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxcompress import graph
 from onnxcompress.passes.reconstruction.cells import Cell, Inputs, Player, cell_of
 from onnxcompress.passes.reconstruction.gates import Take, refit, take
+from onnxcompress.passes.reconstruction.matching import match_units
 from onnxcompress.passes.reconstruction.stream import Stream
 from onnxcompress.report import Finding
 
@@ -82,15 +83,19 @@ class Recurrent:
             yield take(cell, player, (ours, theirs), twin.weights(), kept, max(self._rows // runs, 1), seed)
 
     def _units(self, cell: Cell, twin: Cell) -> np.ndarray | str:
-        """Original numbers of the units that the student has."""
-        ours, theirs = cell.weights().hidden, twin.weights().hidden
+        """Original numbers of the units that the student has, [directions, units]."""
+        ours, theirs, directions = cell.weights().hidden, twin.weights().hidden, len(cell.weights().w)
         for place, axis in enumerate((3, 2, 2)):
             name = cell.node.outputs[place].name if place < len(cell.node.outputs) else ""
             known = self._kept.get(name or "", {})
             if axis in known and len(known[axis]) == ours and max(known[axis]) < theirs:
-                return np.array(known[axis])
+                return np.tile(known[axis], (directions, 1))
         if ours == theirs:
-            return np.arange(ours)
+            return np.tile(np.arange(ours), (directions, 1))
+        inputs = self._kept.get(cell.reads()["x"], {})
+        found = match_units(cell.node, twin.node, list(inputs[2]) if 2 in inputs else None)
+        if found is not None:
+            return found
         return "the teacher's node has other units and it is not known which were kept"
 
     def _twin(self, node: ir.Node, makers: Mapping[str, tuple[ir.Node, int]]) -> Cell | str:

@@ -9,7 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
+from onnxcompress.passes.reconstruction.matching import Kept, differs, infer_kept
 from onnxcompress.passes.reconstruction.means import compensate
+from onnxcompress.passes.reconstruction.naming import with_names_of
 from onnxcompress.passes.reconstruction.stream import Run
 from onnxcompress.passes.reconstruction.walk import Walk
 from onnxcompress.report import Finding, Severity
@@ -34,8 +36,10 @@ def repair(model: ir.Model, ctx: Context, *, samples: int, rows: int) -> Iterato
     if len(runs) < 2:
         yield Finding("RECONSTRUCT-TOO-FEW", "nothing refitted: at least two batches of samples are needed")
         return
-    teacher = graph.clone(ctx.teacher)
-    teacher.graph.sort()
+    teacher = with_names_of(model, ctx.teacher)
+    if not kept and differs(model, teacher):
+        kept = _inferred(model, teacher, runs[0], ctx)
+        yield Finding("RECONSTRUCT-INFERRED", f"which channels were kept was inferred for {len(kept)} tensors")
     before = graph.clone(model)
     walk = Walk(model, teacher, runs, kept, rows, ctx)
     yield from walk.findings(allowed)
@@ -50,6 +54,16 @@ def _runs(model: ir.Model, ctx: Context, samples: int) -> list[Run]:
     return [feeds.arrays for feeds in feeds_of(model, ctx.data.subset(np.sort(order)), batch=batch)]
 
 
+def _inferred(model: ir.Model, teacher: ir.Model, run: Run, ctx: Context) -> Kept:
+    """Kept channels by weights and activations of one batch."""
+    parts = [runnable_part(m, ctx.runtime)[0] for m in (model, teacher)]
+    made = [{v.name or "" for node in part.graph for v in node.outputs if v.name} for part in parts]
+    both = sorted(made[0] & made[1])
+    ours, theirs = ({**run, **Session(part, ctx.runtime, taps=both).run(run, both)} for part in parts)
+    floats = [n for n in ours if n in theirs and is_tensor(ours[n]) and ours[n].dtype.kind == "f"]
+    return infer_kept(model, teacher, {n: ours[n] for n in floats}, {n: theirs[n] for n in floats})
+
+
 def _judge(before: ir.Model, after: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> Finding:
     """Keep or undo, by the relative error of the outputs over all batches."""
     was, now = (_output_error(m, teacher, runs, ctx) for m in (before, after))
@@ -62,7 +76,7 @@ def _judge(before: ir.Model, after: ir.Model, teacher: ir.Model, runs: Sequence[
 
 
 def _output_error(student: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> float:
-    """Mean over the float outputs of |s - t|^2 / |t|^2."""
+    """Mean over the outputs of |s - t|^2 / |t|^2; for whole numbers and flags the share that differs."""
     parts = [runnable_part(model, ctx.runtime)[0] for model in (student, teacher)]
     sessions = [Session(part, ctx.runtime) for part in parts]
     off: dict[str, float] = {}
@@ -70,10 +84,13 @@ def _output_error(student: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx
     for feeds in runs:
         ours, theirs = (s.run(feeds) for s in sessions)
         for name, t in theirs.items():
-            if is_tensor(t) and t.dtype.kind == "f" and name in ours and ours[name].shape == t.shape:
-                wide = t.astype(np.float64)
-                off[name] = off.get(name, 0.0) + float(np.square(ours[name] - wide).sum())
-                power[name] = power.get(name, 0.0) + float(np.square(wide).sum())
+            if not is_tensor(t) or name not in ours or np.shape(ours[name]) != t.shape:
+                continue
+            wide, mine = (a.astype(np.float64) if a.dtype.kind == "f" else a for a in (t, ours[name]))
+            error = np.square(mine - wide) if t.dtype.kind == "f" else mine != wide
+            scale = np.square(wide) if t.dtype.kind == "f" else np.ones(wide.shape)
+            off[name] = off.get(name, 0.0) + float(error.sum())
+            power[name] = power.get(name, 0.0) + float(scale.sum())
     return float(np.mean([off[n] / max(power[n], 1e-30) for n in off])) if off else 0.0
 
 

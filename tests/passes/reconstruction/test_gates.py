@@ -131,6 +131,18 @@ def test_one_sample_twice_and_a_constant_input_give_numbers():
 def test_unknown_units_are_left_with_a_reason():
     teacher, student = _models("lstm")
     student.meta["onnxcompress.kept"] = {}
+    for name in ("w", "b"):
+        value = student.graph.initializers[name]
+        fresh = np.random.default_rng(9).normal(size=graph.array_of(value).shape)
+        graph.set_constant(value, fresh.astype(np.float32))
     findings = _refit(student, teacher, _samples("lstm", 200, 1))
     assert findings[0].code == "RECONSTRUCT-NO-TARGET"
     assert "which were kept" in findings[0].message
+
+
+def test_units_that_nobody_wrote_down_are_found_by_their_weights():
+    teacher, student = _models("lstm both ways")
+    student.meta["onnxcompress.kept"] = {}
+    findings = _refit(student, teacher, _samples("lstm both ways", 200, 1))
+    assert findings[0].code == "RECONSTRUCT-REFITTED"
+    assert findings[0].numbers["error_after"] < 1e-3
