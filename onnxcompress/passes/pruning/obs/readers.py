@@ -21,7 +21,8 @@ import onnx_ir as ir
 from onnxcompress import graph
 from onnxcompress.passes.pruning.rules_recurrent import GATES
 from onnxcompress.passes.pruning.trace import Trace
-from onnxcompress.passes.reconstruction.linear import Linear, linear_of
+from onnxcompress.passes.reconstruction.form import Linear
+from onnxcompress.passes.reconstruction.linear import linear_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -46,6 +47,7 @@ class Reader:
         node: Label of the node.
         sources: Tensors that its rows are made of.
         feeds: Tensor whose variance is the measure; empty for the reader's own output.
+        axis: Channel axis of that tensor.
         roots: Class of every column [groups, columns]; -1 for what cannot go.
         weight: [groups, columns, outputs], float64, in units of the tensor that it feeds.
         view: How it sees its sources.
@@ -57,6 +59,7 @@ class Reader:
     roots: np.ndarray
     weight: np.ndarray
     view: Rows
+    axis: int = -1
 
     @property
     def bytes(self) -> int:
@@ -71,7 +74,7 @@ def readers_of(found: Trace) -> Iterator[Reader]:
         if node.domain not in ("", "ai.onnx"):
             continue
         linear = linear_of(node, index)
-        if isinstance(linear, Linear) and node.op_type in ("Conv", "Gemm", "MatMul") and not linear.turned:
+        if isinstance(linear, Linear):
             yield from _linear(found, linear)
         elif node.op_type in GATES:
             yield from _recurrent(found, node)
@@ -102,14 +105,17 @@ def _linear(found: Trace, linear: Linear) -> Iterator[Reader]:
     groups, columns, outputs = weight.shape
     inputs = columns - linear.takes_bias
     taps = int(np.prod(geometry.kernel)) if geometry else 1
-    roots = _roots(found, linear.node.inputs[0], 1 if geometry else -1)
+    inner = 1 if geometry else -2 if linear.turned else -1
+    roots = _roots(found, linear.node.inputs[int(linear.left)], inner)
     if roots is None or (inputs == taps and groups > 1):
         return  # depthwise: a channel's output goes with it
     table = np.full((groups, columns), -1)
     table[:, :inputs] = np.repeat(roots.reshape(groups, -1), taps, axis=1)
     feeds, scale = _fed(linear.output, groups * outputs)
     scaled = weight * scale.reshape(groups, 1, outputs)
-    yield Reader(graph.label(linear.node), (linear.source,), feeds, table, scaled, _LinearRows(linear))
+    yield Reader(
+        graph.label(linear.node), (linear.source,), feeds, table, scaled, _LinearRows(linear), linear.channel_axis
+    )
 
 
 def _fed(value: ir.Value, outputs: int) -> tuple[str, np.ndarray]:

@@ -45,7 +45,7 @@ class Moments:
         self.gram = np.zeros((groups, columns, columns))
         self.total = np.zeros((groups, columns))
         self.rows = 0
-        self._fed = _Spread()
+        self._fed = _Spread(reader.axis)
         self._reader = reader
 
     def add(self, rows: np.ndarray, fed: np.ndarray | None) -> None:
@@ -77,16 +77,20 @@ class Moments:
 
 
 class _Spread:
-    """Mean and variance of a channel-first or channel-last tensor, all channels summed; shifts by the first run."""
+    """Mean and variance of a tensor, all channels summed.
 
-    def __init__(self) -> None:
+    Args:
+        axis: Its channel axis.
+    """
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
         self.count = 0
         self._sum = np.zeros(1)
         self._square = 0.0
 
     def add(self, x: np.ndarray) -> None:
-        flat = (np.moveaxis(x, 1, -1) if x.ndim > 3 else x).reshape(-1, x.shape[1] if x.ndim > 3 else x.shape[-1])
-        wide = flat.astype(np.float64)
+        wide = np.moveaxis(x, self._axis, -1).reshape(-1, x.shape[self._axis]).astype(np.float64)
         self._sum = self._sum + wide.sum(axis=0)
         self._square += float(np.einsum("ij,ij->", wide, wide))
         self.count += len(wide)

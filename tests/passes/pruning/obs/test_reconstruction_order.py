@@ -21,6 +21,7 @@ from onnxcompress.passes.pruning.obs.statistics import Moments, measure
 from onnxcompress.passes.pruning.rules import RULES
 from onnxcompress.passes.pruning.trace import Trace
 from onnxcompress.passes.pruning.walk import trace
+from onnxcompress.runtime import Session
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes import infer, probe_feeds
 from onnxcompress.testing import context
@@ -182,6 +183,57 @@ def test_readers_are_measured_where_their_error_arrives():
     found = traced(model)
     feeds = {reader.sources[0]: reader.feeds for reader in readers_of(found)}
     assert feeds == {"r": "s", "z": ""}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_class_shows_in_its_own_columns_alone(name):
+    """Rows of a tensor that holds one class alone are zero in the columns of all other classes."""
+    model = NETS[name]()
+    table = infer(model, values=True)
+    found = trace(model, table, RULES, {label(node) for node in model.graph}, set())
+    values = {value.name: value for value in found.labels}
+    for reader in readers_of(found):
+        labels = found.labels[values[reader.sources[0]]]
+        axis = next((a for a, ids in enumerate(labels) if ids is not None), None)
+        shape = table.probe(reader.sources[0])
+        if axis is None or shape is None or len(reader.sources) > 1 or sum(ids is not None for ids in labels) > 1:
+            continue
+        roots = found.atoms.roots(labels[axis])
+        mask = (roots == roots[0]).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        arrays = {reader.sources[0]: np.where(mask, np.ones(shape), 0.0)}
+        rows = reader.view.rows(arrays, np.arange(reader.view.count(arrays)))
+        moved = np.abs(rows).sum(axis=1) > 0
+        assert moved[reader.roots == roots[0]].any()
+        assert not moved[(reader.roots >= 0) & (reader.roots != roots[0])].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second", "source"),
+    [
+        ("h = Gemm<transA=1>(x, w0) r = Relu(h) t = Transpose(r) y = Gemm<transA=1>(t, w1)", (7, 6), (6, 4), "t"),
+        ("t = MatMul(w0, x) y = MatMul(w1, t)", (6, 7), (4, 6), "t"),
+    ],
+    ids=["transA", "constant on the left"],
+)
+def test_matrix_products_of_either_side_are_read_along_their_inner_axis(text, first, second, source):
+    model = net(f"g (float[7,9] x) => (float[A,B] y) {{ {text} }}", {"w0": first, "w1": second})
+    reader = next(r for r in readers_of(traced(model)) if r.sources == (source,))
+    assert len(np.unique(reader.roots[reader.roots >= 0])) == 6
+    x = {source: np.arange(54.0).reshape(6, 9)}
+    rows = reader.view.rows(x, np.arange(reader.view.count(x)))[0]
+    np.testing.assert_array_equal(rows[:, :6], x[source].T)
+
+
+def test_the_variance_of_a_sum_is_taken_channel_by_channel():
+    text = """g (float[N,3,16] x) => (float[N,5,16] y) {
+        a = Conv<pads=[1,1]>(x, w0) r = Relu(a) c = Conv<pads=[1,1]>(r, w1) s = Add(c, a) y = Conv(s, wl) }"""
+    model = net(text, {"w0": (8, 3, 3), "w1": (8, 8, 3), "wl": (5, 8, 1)})
+    data = samples(model, 16)
+    found = traced(model)
+    reader = next(r for r in readers_of(found) if r.feeds)
+    moments = measure(found, {0: reader}, context(model, data=data))[0]
+    total = Session(model, taps=["s"]).run(data.read(np.arange(16)), ["s"])["s"]
+    assert moments.variance() == pytest.approx(total.var(axis=(0, 2)).sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("options", [{"score": "reconstruction"}, {"allocation": "sensitivity"}])
