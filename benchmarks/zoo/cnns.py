@@ -23,16 +23,16 @@ bamresnet.bam_resnet18:64! sknet.sknet50:64 resnesta.resnestabc14:64! scnet.scne
 diapreresnet.diapreresnet10:64 sharesnet.sharesnet18:64! ibnresnet.ibn_resnet50:64 ibnbresnet.ibnb_resnet50:64
 isqrtcovresnet.isqrtcovresnet18:64! bagnet.bagnet9:64 drn.drnc26:64 regnet.regnetx002:64 regnet.regnety002:64!
 revnet.revnet38:64! densenet.densenet121:64! xdensenet.xdensenet121_2:64 condensenet.condensenet74_c4_g4:64!
-sparsenet.sparsenet121:64 dpn.dpn68:64! dla.dla46c:64! dla.dla34:64 hardnet.hardnet39ds:64! vovnet.vovnet27s:64!
+sparsenet.sparsenet121:64 dpn.dpn68:224 dla.dla46c:64! dla.dla34:64 hardnet.hardnet39ds:64! vovnet.vovnet27s:64!
 peleenet.peleenet:64! hrnet.hrnet_w18_small_v1:64 selecsls.selecsls42:64 squeezenet.squeezenet_v1_0:224!
 squeezenext.sqnxt23_w1:96 mobilenet.mobilenet_wd4:64! mobilenetv2.mobilenetv2_wd2:64!
 mobilenetv3.mobilenetv3_small_w1:64! mobilenetv3.mobilenetv3_large_w1:64
-efficientnet.efficientnet_b0:64! efficientnet.efficientnet_b0b:64!
+efficientnet.efficientnet_b0:224! efficientnet.efficientnet_b0b:224!
 mnasnet.mnasnet_small:64! mnasnet.mnasnet_b1:64 fbnet.fbnet_cb:64 proxylessnas.proxylessnas_mobile:64
 spnasnet.spnasnet:64 mixnet.mixnet_s:64! ghostnet.ghostnet:64! shufflenet.shufflenet_g3_wd4:64!
 shufflenet.shufflenet_g3_w1:64 shufflenetv2.shufflenetv2_wd2:64! shufflenetv2b.shufflenetv2b_wd2:64!
 menet.menet108_8x1_g3:64! igcv3.igcv3_wd4:64! espnetv2.espnetv2_wd2:64! dicenet.dicenet_wd5:64! dicenet.dicenet_w1:64
-channelnet.channelnet:64! inceptionv3.inceptionv3:139 bninception.bninception:64 xception.xception:139
+channelnet.channelnet:64! inceptionv3.inceptionv3:139 bninception.bninception:64 xception.xception:299
 darts.darts:96 octresnet.octresnet10_ad2:64! inceptionv4.inceptionv4:139
 inceptionresnetv2.inceptionresnetv2:139
 """

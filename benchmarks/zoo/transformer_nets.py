@@ -168,6 +168,7 @@ def _model(kind: str, arguments: dict[str, Any], attention: str = "sdpa") -> nn.
     cls = getattr(transformers, kind)
     config = cls.config_class(**arguments)
     extra = {"add_pooling_layer": False} if arguments.get("add_pooling_layer") is False else {}
+    config._experts_implementation = "eager"
     try:
         config._attn_implementation = attention
         return cls(config, **extra)
