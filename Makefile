@@ -3,19 +3,29 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ZOO ?= out/zoo
+ZOO_VENV ?= .venv-zoo
+ZOO_READY := $(ZOO_VENV)/.ready
 # One thread a process: tests run side by side, and numbers must not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint data ci bench nightly versions zoo samples clean
+.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models samples clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "onnxcompress needs Python >= 3.11; set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+# Without their dependencies: those would bring a torchvision that does not fit this torch.
+$(ZOO_READY):
+	@test -x $(ZOO_VENV)/bin/python || $(PYTHON) -m venv $(ZOO_VENV)
+	$(ZOO_VENV)/bin/python -m pip install -q torch==2.13.0 numpy onnx onnxscript transformers requests
+	$(ZOO_VENV)/bin/python -m pip install -q --no-deps pytorchcv torch-pruning
 	@touch $@
 
 demo: $(READY) ## Prune, quantize and distill a real model and print what it gained and cost (3 minutes)
@@ -39,16 +49,24 @@ bench: $(READY) ## Measure calibration and start-up beside what they are judged 
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/calibration.py
 
-nightly: $(READY) ## The long tests, and both ends of the versions; with ONNXCOMPRESS_TEST_DATA also the zoo
+nightly: $(READY) ## The long tests, and both ends of the versions; with ONNXCOMPRESS_TEST_DATA also the real models
 	$(BIN)/python -m pytest -n auto -m nightly $(ARGS)
 	$(MAKE) versions
-	@if [ -n "$$ONNXCOMPRESS_TEST_DATA" ]; then $(MAKE) zoo; else echo "zoo: no ONNXCOMPRESS_TEST_DATA, not run"; fi
+	@if [ -n "$$ONNXCOMPRESS_TEST_DATA" ]; then $(MAKE) real-models; else echo "real-models: no ONNXCOMPRESS_TEST_DATA, not run"; fi
 
 versions: $(READY) ## The default tests with the oldest and newest packages on every Python found
 	$(BIN)/python tests/nightly/versions.py
 
-zoo: $(READY) ## The three commands on every model of ONNXCOMPRESS_TEST_DATA, as a table
+real-models: $(READY) ## The three commands on every model of ONNXCOMPRESS_TEST_DATA, as a table
 	$(BIN)/python benchmarks/real_models.py --out docs/results/real_models.md $(ARGS)
+
+zoo: zoo-export zoo-prune ## Export some 150 architectures by torch, prune each at 0.3 and 0.5, write the page (hours)
+
+zoo-export: $(ZOO_READY) ## Only the export, into ZOO (out/zoo), from an environment of its own (.venv-zoo)
+	PYTHONPATH=tests $(ZOO_VENV)/bin/python benchmarks/zoo/export.py $(ZOO) $(ARGS)
+
+zoo-prune: $(READY) ## Only the pruning; what has a good row in the page's .json already is left out
+	$(BIN)/python benchmarks/zoo/prune.py $(ZOO) --out docs/results/pruning_zoo.md $(ARGS)
 
 samples: $(READY) ## Make the samples' data and train their models anew
 	$(BIN)/python samples/data/make_data.py
