@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -161,11 +162,20 @@ def select_nodes(model: ir.Model, patterns: Iterable[str], *, strict: bool = Tru
         if strict and not hits:
             raise UsageError(
                 f"the pattern {pattern!r} matches no node",
+                why=_meant(pattern, nodes),
                 hint="Run `onnxcompress inspect MODEL --nodes` to see the names; use re:REGEX or op:TYPE for several.",
                 code="USAGE-PATTERN-UNMATCHED",
             )
         chosen |= hits
     return chosen
+
+
+def _meant(pattern: str, nodes: Iterable[ir.Node]) -> str:
+    """The names nearest to a plain name or an operator that matches nothing; empty where none is near."""
+    kind = "op:" if pattern.startswith("op:") else ""
+    known = {node.op_type for node in nodes} if kind else {label(node) for node in nodes}
+    near = [] if pattern.startswith("re:") else difflib.get_close_matches(pattern.removeprefix(kind), sorted(known), 3)
+    return f"did you mean {' or '.join(kind + name for name in near)}?" if near else ""
 
 
 def in_scope(model: ir.Model, only: Iterable[str] = (), exclude: Iterable[str] = ()) -> set[str]:

@@ -222,10 +222,11 @@ class PassManager:
         expected = any(p.effect is not Effect.ANALYSIS for p in self.passes) and not self.allow_unchanged
         if not expected or any(r.changed for r in lossy or report.passes):
             return
-        reasons = sorted({f.code for f in report.findings if f.severity != "info"} or {f.code for f in report.findings})
+        warned = [f"{f.code}: {f.message}" for f in report.findings if f.severity != "info"]
+        codes = ", ".join(sorted({f.code for f in report.findings})[:6]) or "nothing to do"
         raise GateError(
             "nothing was compressed; nothing was written",
-            why=f"every pass that could left the model alone ({', '.join(reasons[:6]) or 'nothing to do'})",
+            why="; ".join(warned[:2]) or f"every pass that could left the model alone ({codes})",
             hint="See the findings with -v, or give --allow-unchanged to write it all the same.",
             code="GATE-UNCHANGED",
         )

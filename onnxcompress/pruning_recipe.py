@@ -22,6 +22,7 @@ SIZE_OPTIONS = (
     "channel_ratio",
     "neuron_ratio",
     "layer",
+    "plan",
 )
 WEIGHT_OPTIONS = ("weights", "sparsity", "threshold", "cut")
 
@@ -65,7 +66,7 @@ def _split(name: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
 
 
 def _sized(given: dict[str, Any]) -> list[str]:
-    return [key for key in SIZE_OPTIONS if given.get(key) not in (None, ())]
+    return [key for key in SIZE_OPTIONS if given.get(key) not in (None, (), "")]
 
 
 def _check_mixture(zeros: dict[str, Any], rest: dict[str, Any]) -> None:

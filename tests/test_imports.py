@@ -20,6 +20,7 @@ FLOORS = [
     {
         "api",
         "comparing",
+        "explaining",
         "manager",
         "order",
         "measurement",

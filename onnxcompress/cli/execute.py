@@ -52,6 +52,7 @@ def execute(
     suffix: str,
     teacher: Path | None = None,
     without_data: str = "",
+    finish: Callable[[Result], None] | None = None,
 ) -> None:
     """Compress `model` and write the result.
 
@@ -62,6 +63,7 @@ def execute(
         suffix: What the default output's name gets, e.g. ``pruned``.
         teacher: Model to imitate.
         without_data: What to say first where no data is given.
+        finish: Called with the result once the model is written.
     """
     from onnxcompress.model_io.precheck import precheck
 
@@ -78,6 +80,8 @@ def execute(
         warnings = _warnings(recipe, flags.data, without_data)
         result = _run(model, recipe, flags, teacher, terminal, warnings)
         written = result.save(target, force=flags.output.force, stamp=not flags.output.no_stamp)
+        if finish is not None:
+            finish(result)
         _write_report(result.report, flags.output, written)
         _tell(result.report, terminal, verbose=flags.log.verbose > 0)
         if result.recipe.settings.get("target") == "tensorrt":

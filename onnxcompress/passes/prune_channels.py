@@ -48,6 +48,7 @@ class PruneChannels(Pass):
     allow_output: tuple[str, ...] = option(
         (), "Graph outputs that may lose channels: NAME, or NAME:AXIS for one axis of it; their readers must follow."
     )
+    plan: str = option("", "Cut what a file says that --plan-out wrote, instead of choosing.")
     allow_miss: bool = option(False, "Where a target cannot be met, take the best that can.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:

@@ -54,6 +54,11 @@ def share(value: float) -> str:
     return f"{100 * value:.2f} %"
 
 
+def percent_of(value: float) -> str:
+    """A fraction as whole per cent, e.g. ``12 %``; what is more than nothing is not called 0."""
+    return "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
+
+
 def points(value: float) -> str:
     """A difference of two fractions in percentage points, e.g. ``-0.40 pt``."""
     return f"{100 * value:+.2f} pt"

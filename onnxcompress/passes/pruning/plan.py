@@ -62,6 +62,9 @@ def check_options(options: PruneChannels) -> None:
         check_rate(name, getattr(options, name) or 0.0)
     for entry in options.layer:
         layer_rate(entry)
+    if options.plan:
+        _check_alone(options)
+        return
     floor_of(options.min_channels)
     goals = [name for name in ("target_macs", "target_params") if getattr(options, name)]
     rates = [name for name in _RATES if getattr(options, name)] + (["layer"] if options.layer else [])
@@ -75,6 +78,41 @@ def check_options(options: PruneChannels) -> None:
     if options.align is not None and options.align < 1:
         hint = "Give a number of channels, 1 or more."
         raise UsageError(f"--align {options.align} is out of range", hint=hint, code="USAGE-PRUNE-COUNT")
+
+
+def _check_alone(options: PruneChannels) -> None:
+    """A saved plan says all: what else would choose contradicts it."""
+    chooses = (*_RATES, *(f"target_{kind}" for kind in TARGETS), "layer")
+    other = next((name for name in chooses if getattr(options, name)), None)
+    if other is not None:
+        hint = "Leave one of them out."
+        text = f"--plan and --{other.replace('_', '-')} exclude each other"
+        raise UsageError(text, why="the plan says which channels go", hint=hint, code="USAGE-PRUNE-AMBIGUOUS")
+
+
+def check_layers(found: Trace, options: PruneChannels) -> None:
+    """Refuse an entry of --layer that names no layer which makes channels.
+
+    Raises:
+        UsageError: Naming the entry, and layers that it may have meant.
+    """
+    makers = list(dict.fromkeys(label(producer.node) for producer in found.producers))
+    for entry in options.layer:
+        pattern, _ = layer_rate(entry)
+        named = select_nodes(found.model, [pattern])
+        if named.isdisjoint(makers):
+            few = ", ".join(makers[:4]) + (", ..." if len(makers) > 4 else "")
+            raise UsageError(
+                f"--layer {entry} names no layer with channels of its own",
+                why=f"{min(named)} only passes on what others make" if named else "",
+                hint=f"Name the convolution or matrix product that makes them, such as {few or 'none in this model'}.",
+                code="USAGE-PRUNE-LAYER",
+            )
+
+
+def emptied(found: Trace, gone: np.ndarray) -> bool:
+    """Whether an axis would be left without any channel."""
+    return bool(_Lists(found).empty(gone))
 
 
 def decide(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context, costs: Costs) -> Decision:
@@ -236,7 +274,7 @@ class _Lists:
         for i, cell in enumerate(cells):
             owner[cell.order.ravel()] = i
         # What is given back fills other axes too and empties none, so that one look at each is enough.
-        for at in self._empty(gone):
+        for at in self.empty(gone):
             roots = self._roots[self._starts[at] : self._starts[at] + len(self._lists[at])]
             while gone[roots].all():
                 giver = int(owner[roots].max())
@@ -244,7 +282,8 @@ class _Lists:
                 gone[cells[giver].order[:, counts[giver]]] = False
         return counts
 
-    def _empty(self, gone: np.ndarray) -> list[int]:
+    def empty(self, gone: np.ndarray) -> list[int]:
+        """Axes of which all goes, by number."""
         if not len(self._starts):
             return []
         return np.flatnonzero(np.logical_and.reduceat(gone[self._roots], self._starts)).tolist()

@@ -9,26 +9,25 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from onnxcompress.cost import Costs, costs
-from onnxcompress.graph import clone, in_scope, select_nodes
+from onnxcompress.cost import Costs
+from onnxcompress.graph import clone
 from onnxcompress.passes.base import Context
 from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.pruning import oracles
-from onnxcompress.passes.pruning.cells import Cell, cells
+from onnxcompress.passes.pruning.cells import Cell
 from onnxcompress.passes.pruning.frozen import frozen_findings, reason_counts
-from onnxcompress.passes.pruning.importance import importance, weighed
-from onnxcompress.passes.pruning.obs.curves import first_score, measured
-from onnxcompress.passes.pruning.outputs import allowed_outputs, cut_outputs
-from onnxcompress.passes.pruning.plan import TARGETS, Decision, decide, refuse_missed
+from onnxcompress.passes.pruning.outputs import cut_outputs
+from onnxcompress.passes.pruning.plan import TARGETS, Decision, refuse_missed
 from onnxcompress.passes.pruning.rates import goal_of
 from onnxcompress.passes.pruning.relabel import relabel
-from onnxcompress.passes.pruning.rules import RULES
+from onnxcompress.passes.pruning.selection import META as PLAN
+from onnxcompress.passes.pruning.selection import selection
 from onnxcompress.passes.pruning.surgery import Cut, cut_constants, kept, update_shapes
+from onnxcompress.passes.pruning.survey import survey
 from onnxcompress.passes.pruning.trace import Trace
-from onnxcompress.passes.pruning.walk import trace
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import batch_axis
-from onnxcompress.shapes import infer, probe_feeds
+from onnxcompress.shapes import probe_feeds
 
 if TYPE_CHECKING:
     from onnxcompress.passes.prune_channels import PruneChannels
@@ -58,28 +57,23 @@ def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fin
 
 
 def _prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Finding]:
-    table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime, values=True)
-    scope = in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    excluded = select_nodes(model, ctx.scope.exclude, strict=False)
-    found = trace(model, table, RULES, scope, excluded, allowed_outputs(model, options.allow_output))
-    scores, unscored = importance(found, first_score(options), ctx)
-    weighted = weighed(found, cells(found, scores), scores)
-    choices, unmeasured = measured(found, weighted, options, ctx)
-    before = costs(model, table)
-    decision = decide(found, choices, options, ctx, before)
-    yield from (*unscored, *unmeasured, *frozen_findings(found))
+    seen = survey(model, ctx, options)
+    found, decision = seen.found, seen.decision
+    yield from (*seen.findings, *frozen_findings(found))
     refuse_missed(decision, found, options)
     if not decision.removed.any():
-        yield Finding("PRUNE-NOTHING", _why_nothing(found, options, before), severity=Severity.WARNING)
+        yield Finding("PRUNE-NOTHING", _why_nothing(found, options, seen.costs), severity=Severity.WARNING)
         return
+    groups = selection(seen.cells, decision.removed)
     cut = Cut(found, decision.removed)
     reference = oracles.zeroed(cut)
     statistics = oracles.changes_statistics(cut)
-    yield from _cuts(choices, cut)
+    yield from _cuts(seen.cells, cut)
     _apply(model, cut)
+    model.meta[PLAN] = groups
     yield from cut_outputs(cut)
     yield from _missed(decision, options)
-    yield _checked(reference, model, table.feeds, ctx, statistics)
+    yield _checked(reference, model, found.table.feeds, ctx, statistics)
 
 
 def _why_nothing(found: Trace, options: PruneChannels, before: Costs) -> str:
