@@ -19,6 +19,7 @@ from onnxcompress.passes.pruning.atoms import Ids
 from onnxcompress.passes.pruning.masking import MASKABLE, Masker
 from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.trace import Port, Use, array
+from onnxcompress.passes.pruning.quantized import nothing
 from onnxcompress.runtime import Session, runnable_part
 from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime_options import RuntimeOptions
@@ -102,13 +103,13 @@ def _masked(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:
     for axis, ids in enumerate(use.labels):
         if ids is not None and not cut.keep(ids).all():
             shape = [-1 if a == axis else 1 for a in range(numbers.ndim)]
-            result = np.where(cut.keep(ids).reshape(shape), result, np.zeros((), numbers.dtype))
+            result = np.where(cut.keep(ids).reshape(shape), result, nothing(use, numbers))
     for axis, ids in use.blocks.items():
         keep = cut.keep(ids).reshape(-1, numbers.shape[axis])
         rows = np.repeat(keep, numbers.shape[0] // len(keep), axis=0)
         shape = [n if a in (0, axis) else 1 for a, n in enumerate(numbers.shape)]
         if not keep.all():
-            result = np.where(rows.reshape(shape), result, np.zeros((), numbers.dtype))
+            result = np.where(rows.reshape(shape), result, nothing(use, numbers))
     return result
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from onnxcompress.passes.pruning.atoms import Ids
+from onnxcompress.passes.pruning.quantized import real
 from onnxcompress.passes.pruning.trace import Trace, Use, array
 
 Rule = Callable[[np.ndarray], np.ndarray]
@@ -48,7 +49,7 @@ def _slices(use: Use, frozen: np.ndarray) -> Iterator[tuple[Ids, np.ndarray]]:
     weights = array(use.value)
     if weights is None or all(frozen[ids].all() for ids in use.lists()):
         return
-    wide = weights.astype(np.float64)
+    wide = real(use, weights)
     for axis, ids in enumerate(use.labels):
         if ids is not None and not frozen[ids].all():
             yield ids, np.moveaxis(wide, axis, 0).reshape(len(ids), -1)
