@@ -17,9 +17,9 @@ from onnxcompress.errors import InternalError
 from onnxcompress.graph import add_initializer, clone, fresh_name, set_constant
 from onnxcompress.passes.pruning.atoms import Ids
 from onnxcompress.passes.pruning.masking import MASKABLE, Masker
+from onnxcompress.passes.pruning.quantized import nothing
 from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.trace import Port, Use, array
-from onnxcompress.passes.pruning.quantized import nothing
 from onnxcompress.runtime import Session, runnable_part
 from onnxcompress.runtime.session import is_tensor
 from onnxcompress.runtime_options import RuntimeOptions

@@ -1,4 +1,4 @@
-"""What a quantized constant stands for: real = (number - zero point) * scale, both by axis, by block, or one for all."""
+"""What a quantized constant stands for: real = (number - zero point) * scale, both by axis, by block or one for all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnxcompress.graph import attribute
 from onnxcompress.passes.pruning.trace import Port, Use, array
 
-_READERS = {
+_READERS: dict[tuple[str, int], tuple[int | None, int | None, int | None]] = {
     ("DequantizeLinear", 0): (1, 2, None),
     ("QLinearConv", 3): (4, 5, 0),
     ("ConvInteger", 1): (None, 3, 0),
