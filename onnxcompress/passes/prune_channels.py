@@ -45,6 +45,11 @@ class PruneChannels(Pass):
     layer: tuple[str, ...] = option((), "Rates by layer: NAME=0.3, re:REGEX=0.3 or op:TYPE=0.3; the last one wins.")
     min_channels: int | str = option(1, "Fewest channels that a layer keeps: a number, or 10% of them.")
     align: int | None = option(None, "Keep multiples of this; by default what the target likes, where it fits.")
+    heads: str = option(
+        "auto",
+        "What attention gives: dims of every head, whole heads, or auto, whichever loses less importance.",
+        choices=("auto", "dims", "whole"),
+    )
     allow_output: tuple[str, ...] = option(
         (), "Graph outputs that may lose channels: NAME, or NAME:AXIS for one axis of it; their readers must follow."
     )

@@ -149,9 +149,16 @@ class _Cells:
         free = np.take_along_axis(each.free, np.argsort(self._scores[each.free], axis=1, kind="stable"), axis=1)
         order = np.concatenate([each.slots[None, by_price], each.fixed[:, by_price], free])
         lost = price[by_price] + self._weight[free].sum(axis=0)
-        width, channels = len(each.slots) + spare, max(1, len(each.free) + len(each.fixed))
+        width, channels = len(each.slots) + spare, self._channels(order, makers)
         rows = [Row(each.slots, contents) for contents in each.free]
         return Cell(order, lost, width, tuple(makers), channels), rows
+
+    def _channels(self, order: np.ndarray, makers: list[Producer]) -> int:
+        """Most channels of one producer that a column takes."""
+        inside = np.zeros(len(self._found.atoms), bool)
+        inside[order] = True
+        taken = [int(inside[self._found.atoms.roots(maker.ids)].sum()) for maker in makers]
+        return max(1, max(taken, default=0) // order.shape[1])
 
 
 def _weighted(found: Trace) -> np.ndarray:

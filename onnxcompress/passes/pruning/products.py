@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxcompress.passes.pruning.atoms import Atoms, Ids
 
@@ -69,6 +70,21 @@ class Row:
 
     slots: Ids
     contents: Ids
+
+
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """A tensor that takes indices of another along one axis.
+
+    Attributes:
+        source: The other tensor.
+        axis: The axis, the same in both.
+        indices: What it takes, in order.
+    """
+
+    source: ir.Value
+    axis: int
+    indices: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,9 +123,9 @@ def _checked(
 
 def _cuts(choices: list[Cell], cut: Cut) -> Iterator[Finding]:
     for cell in choices:
-        gone = int((~cut.keep(cell.order.ravel())).sum())
+        gone = int((~cut.keep(cell.order[0])).sum()) * cell.channels
         if gone:
-            width = cell.width * cell.order.shape[0]
+            width = cell.width * cell.channels
             others = len(cell.producers) - 1
             more = f" and {others} more" if others else ""
             text = f"{width - gone} of {width} channels stay in {cell.name}{more}"

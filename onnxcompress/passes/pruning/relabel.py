@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import attribute
-from onnxcompress.passes.pruning.relabel_picks import fix_gather, fix_pad, fix_slice, fix_split
+from onnxcompress.passes.pruning.relabel_picks import fix_gather, fix_pad, fix_shuffles, fix_slice, fix_split
 from onnxcompress.passes.pruning.rewrite import scaled, write
 from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.trace import array, constant_tensor
@@ -26,7 +26,9 @@ def relabel(cut: Cut) -> None:
     ]
     # Shape comes last: until then every size vector is the one that the walk saw, of known length.
     for node in sorted(nodes, key=lambda n: n.op_type == "Shape"):
-        _FIXES[node.op_type](cut, node)
+        if node not in cut.found.shortened:
+            _FIXES[node.op_type](cut, node)
+    fix_shuffles(cut)
 
 
 def _group(cut: Cut, node: ir.Node) -> None:

@@ -104,3 +104,25 @@ def fix_gather(cut: Cut, node: ir.Node) -> None:
     picked = indices[np.ix_(*masks)] if indices.ndim else indices
     position = np.cumsum(cut.stays(ids)) - 1
     write(cut, node, 1, np.asarray(position[picked % len(ids)], indices.dtype))
+
+
+def fix_shuffles(cut: Cut) -> None:
+    """What a shuffle takes of a cut axis becomes one Gather; its own nodes fall dead."""
+    for value, pick in cut.found.shortcuts.items():
+        ids, maker = cut.found.labels[pick.source][pick.axis], value.producer()
+        if ids is None or maker is None or cut.stays(ids).all():
+            continue
+        place = np.cumsum(cut.stays(ids)) - 1
+        wanted = pick.indices[cut.stays(ids[pick.indices])]
+        indices = cut.initializer(f"{value.name}_channels", place[wanted])
+        taken = inserted(cut, maker, "Gather", [pick.source, indices], f"{value.name}_taken", after=True)
+        gather = taken.producer()
+        assert gather is not None
+        gather.attributes["axis"] = ir.AttrInt64("axis", pick.axis)
+        taken.type, taken.shape = value.type, value.shape
+        for use in list(value.uses()):
+            use.node.replace_input_with(use.idx, taken)
+        outputs = maker.graph.outputs if maker.graph is not None else []
+        for at in [i for i, output in enumerate(outputs) if output is value]:
+            outputs[at] = taken
+        value.name, taken.name = taken.name, value.name

@@ -57,7 +57,7 @@ def survey(model: ir.Model, ctx: Context, options: PruneChannels) -> Survey:
     found = trace(model, table, RULES, scope, excluded, allowed_outputs(model, options.allow_output))
     check_layers(found, options)
     scores, findings = importance(found, first_score(options), ctx)
-    choices = weighed(found, cells(found, scores), scores)
+    choices = weighed(found, cells(found, scores, options.heads), scores)
     before = costs(model, table)
     if options.plan:
         decision, more = replay(found, choices, options.plan, ctx)

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import array_of, label, tensor_of
 from onnxcompress.passes.pruning.atoms import Atoms, Ids
-from onnxcompress.passes.pruning.products import Joint, Product, Row, Split, laid_out
+from onnxcompress.passes.pruning.products import Joint, Pick, Product, Row, Split, laid_out
 from onnxcompress.runtime.batching import Dim
 from onnxcompress.shapes.table import ShapeTable
 
@@ -90,6 +90,8 @@ class Trace:
         splits: Lists that were laid out along several axes.
         pinned: Atoms whose rows may not choose for themselves, because something aligns with them.
         rows: Rows that choose for themselves, known once there are cells.
+        shortened: Nodes of shuffles, which the walk has passed already.
+        shortcuts: Results of shuffles, and what they take of which tensor.
         uniform: Tensors whose elements are all equal.
         statistics: Nodes that take statistics over an axis, with the axis and its atoms.
         scope: Labels of the nodes whose channels may be removed; others may lose inputs.
@@ -112,6 +114,8 @@ class Trace:
     splits: list[Split] = field(default_factory=list)
     pinned: list[Ids] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    shortened: set[ir.Node] = field(default_factory=set)
+    shortcuts: dict[ir.Value, Pick] = field(default_factory=dict)
     uniform: set[ir.Value] = field(default_factory=set)
     statistics: dict[ir.Node, list[tuple[int, Ids]]] = field(default_factory=dict)
     constants: set[ir.Value] = field(default_factory=set)

@@ -10,6 +10,7 @@ from onnxcompress.graph import label
 from onnxcompress.passes.pruning import rules_elementwise as elementwise
 from onnxcompress.passes.pruning.atoms import Freeze
 from onnxcompress.passes.pruning.products import Equations
+from onnxcompress.passes.pruning.shortcuts import shortened
 from onnxcompress.passes.pruning.trace import Rule, Trace, constant_tensor
 from onnxcompress.shapes.table import ShapeTable
 
@@ -82,7 +83,7 @@ def step(found: Trace, node: ir.Node) -> None:
     if inputs and all(fixed) and not any(True for _ in _bodies(node)):
         found.constants.update(node.outputs)
     rule = found.rules.get(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}")
-    if _is_shape_arithmetic(found, node):
+    if _is_shape_arithmetic(found, node) or node in found.shortened or shortened(found, node):
         pass
     elif rule is None or any(found.shape(value) is None for value in inputs):
         freeze_all(found, node)
