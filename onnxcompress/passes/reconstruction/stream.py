@@ -65,6 +65,12 @@ class Stream:
             self._execute(self._at, index)
             self._at = index
 
+    def peek(self, index: int, stop: int, name: str) -> list[np.ndarray]:
+        """A tensor that the nodes from `index` up to `stop` make, for every batch, without advancing past `index`."""
+        self.advance_before(index)
+        session, inputs = self._session(index, stop, [name])
+        return [session.run({n: self._store[run, n] for n in inputs})[name] for run in range(self._runs)]
+
     def has(self, name: str) -> bool:
         """Whether a tensor is there already."""
         return name in self._names
