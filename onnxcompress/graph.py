@@ -175,7 +175,7 @@ def _meant(pattern: str, nodes: Iterable[ir.Node]) -> str:
     kind = "op:" if pattern.startswith("op:") else ""
     known = {node.op_type for node in nodes} if kind else {label(node) for node in nodes}
     near = [] if pattern.startswith("re:") else difflib.get_close_matches(pattern.removeprefix(kind), sorted(known), 3)
-    return f"did you mean {' or '.join(kind + name for name in near)}?" if near else ""
+    return f"the nearest is {' or '.join(kind + name for name in near)}" if near else ""
 
 
 def in_scope(model: ir.Model, only: Iterable[str] = (), exclude: Iterable[str] = ()) -> set[str]:
