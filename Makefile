@@ -62,8 +62,9 @@ real-models: $(READY) ## The three commands on every model of ONNXCOMPRESS_TEST_
 
 zoo: zoo-export zoo-prune ## Export some 150 architectures by torch, prune each at 0.3 and 0.5, write the page (hours)
 
-zoo-export: $(ZOO_READY) ## Only the export, into ZOO (out/zoo), from an environment of its own (.venv-zoo)
+zoo-export: $(READY) $(ZOO_READY) ## Only the export, into ZOO (out/zoo), from an environment of its own (.venv-zoo)
 	PYTHONPATH=tests $(ZOO_VENV)/bin/python benchmarks/zoo/export.py $(ZOO) $(ARGS)
+	$(BIN)/python benchmarks/zoo/quantize.py $(ZOO)
 
 zoo-prune: $(READY) ## Only the pruning; what has a good row in the page's .json already is left out
 	$(BIN)/python benchmarks/zoo/prune.py $(ZOO) --out docs/results/pruning_zoo.md $(ARGS)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from builders.torch_export import Net, export
 from builders.torch_sequence_nets import sequence_nets
+from builders.torch_variants import variants
 from builders.torch_vision_nets import vision_nets
 from cnns import cnns
 from transformer_nets import transformer_nets
@@ -37,7 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for net in [*vision_nets(), *sequence_nets(), *transformer_nets(), *cnns()]:
+    for net in [*vision_nets(), *sequence_nets(), *variants(), *transformer_nets(), *cnns()]:
         for exporter in net.exporters:
             path = given.folder / f"{net.name}.{exporter}.onnx"
             if re.search(given.only, path.name) and given.exporter in (None, exporter) and not path.exists():
