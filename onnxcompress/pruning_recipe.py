@@ -18,6 +18,7 @@ SIZE_OPTIONS = (
     "ratio",
     "target_macs",
     "target_params",
+    "target_latency",
     "filter_ratio",
     "channel_ratio",
     "neuron_ratio",

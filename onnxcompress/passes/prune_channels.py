@@ -28,6 +28,7 @@ class PruneChannels(Pass):
     ratio: float | None = option(None, "Fraction of the channels to remove, 0 to 1.")
     target_macs: str = option("", "Multiply-accumulates to reach: 0.5x of the original, or a figure such as 2M.")
     target_params: str = option("", "Parameters to reach: 0.5x of the original, or a figure such as 200k.")
+    target_latency: str = option("", "Time of a run to reach, measured on this machine: 0.6x of the original, or 8ms.")
     score: str = option(
         "auto",
         "What tells which channels go first; auto: the reconstruction error with data, l2 without.",

@@ -11,6 +11,7 @@ with g_a,i(c) = the positions of axis a that go where cell i gives its c cheapes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -46,55 +47,86 @@ class Budget(Protocol):
         ...
 
 
-class Products:
-    """Costs as a sum of products of kept fractions.
+class Piece(Protocol):
+    """A part of the cost that depends on the kept fractions of some axes."""
+
+    @property
+    def axes(self) -> Sequence[Ids]:
+        """The classes on each of those axes."""
+        ...
+
+    def at(self, kept: Sequence[np.ndarray]) -> np.ndarray:
+        """The cost at kept fractions, one array an axis, all of one shape."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Proportional to the length of every axis.
+
+    Attributes:
+        whole: The cost of removing nothing.
+        axes: Classes by axis.
+    """
+
+    whole: float
+    axes: Sequence[Ids]
+
+    def at(self, kept: Sequence[np.ndarray]) -> np.ndarray:
+        """The whole cost times all fractions."""
+        cost = np.asarray(self.whole)
+        for fraction in kept:
+            cost = cost * fraction
+        return cost
+
+
+class Pieces:
+    """Costs as a sum over pieces.
 
     Args:
         cells: What is decided on.
         fixed: Costs that no decision changes.
-        products: For each product its whole cost and the classes on each of its axes.
+        pieces: The others.
         size: Number of atoms.
     """
 
-    def __init__(
-        self, cells: Sequence[Cell], fixed: float, products: Sequence[tuple[float, Sequence[Ids]]], size: int
-    ) -> None:
-        self._tables = _Tables(cells, size)
-        self._fixed = fixed + sum(cost for cost, axes in products if not self._tables.touch(axes))
-        touched = [(cost, axes) for cost, axes in products if self._tables.touch(axes)]
-        self._products = [(cost, [self._tables.axis(roots) for roots in axes]) for cost, axes in touched]
+    def __init__(self, cells: Sequence[Cell], fixed: float, pieces: Sequence[Piece], size: int) -> None:
+        tables = _Tables(cells, size)
+        known = [(piece, [tables.axis(roots) for roots in piece.axes]) for piece in pieces]
+        still = [piece.at([np.ones(())] * len(axes)) for piece, axes in known if not any(axes)]
+        self._fixed = fixed + float(sum(still))
+        self._pieces = [(piece, axes) for piece, axes in known if any(axes)]
         self._touched: list[list[int]] = [[] for _ in cells]
-        for at, (_, axes) in enumerate(self._products):
+        for at, (_, axes) in enumerate(self._pieces):
             for i in sorted({i for axis in axes for i in axis}):
                 self._touched[i].append(at)
         self.whole = self.cost(np.zeros(len(cells), np.int64))
 
     def cost(self, counts: Counts) -> float:
         """The whole cost."""
-        total = self._fixed
-        for cost, axes in self._products:
-            for axis in axes:
-                cost *= 1.0 - sum(gone[counts[i]] for i, gone in axis.items())
-            total += cost
-        return float(total)
+        kept = ((piece, [_kept(axis, counts) for axis in axes]) for piece, axes in self._pieces)
+        return self._fixed + float(sum(piece.at(fractions) for piece, fractions in kept))
 
     def savings(self, index: int, counts: Counts, stops: np.ndarray) -> np.ndarray:
         """What is saved at each of `stops`."""
         saved = np.zeros(len(stops))
         for at in self._touched[index]:
-            cost, axes = self._products[at]
-            before, after = cost, np.full(len(stops), cost)
-            for axis in axes:
-                others = 1.0 - sum(gone[counts[i]] for i, gone in axis.items() if i != index)
-                mine = axis.get(index)
-                before *= others - (0.0 if mine is None else mine[counts[index]])
-                after *= others if mine is None else others - mine[stops]
-            saved += before - after
+            piece, axes = self._pieces[at]
+            now = [_kept(axis, counts) for axis in axes]
+            then = [
+                here - (axis[index][stops] - axis[index][counts[index]]) if index in axis else here
+                for axis, here in zip(axes, now, strict=True)
+            ]
+            saved += piece.at(now) - piece.at(then)
         return saved
 
     def neighbours(self, index: int) -> Sequence[int]:
-        """Cells with a product in common."""
-        return sorted({i for at in self._touched[index] for axis in self._products[at][1] for i in axis} | {index})
+        """Cells with a piece in common."""
+        return sorted({i for at in self._touched[index] for axis in self._pieces[at][1] for i in axis} | {index})
+
+
+def _kept(axis: Mapping[int, np.ndarray], counts: Counts) -> np.ndarray:
+    return np.asarray(1.0 - sum(gone[counts[i]] for i, gone in axis.items()))
 
 
 class _Tables:
@@ -108,9 +140,6 @@ class _Tables:
             # A class that stands in several columns goes with the first of them.
             columns = np.broadcast_to(np.arange(cell.order.shape[1]), cell.order.shape)
             np.minimum.at(self._column, cell.order.ravel(), columns.ravel())
-
-    def touch(self, axes: Sequence[Ids]) -> bool:
-        return any((self._owner[roots] >= 0).any() for roots in axes)
 
     def axis(self, roots: Ids) -> dict[int, np.ndarray]:
         owners = self._owner[roots]
@@ -129,29 +158,29 @@ def removed(cells: Sequence[Cell], counts: Counts, size: int) -> np.ndarray:
     return gone
 
 
-def mac_budget(found: Trace, cells: Sequence[Cell], macs: Mapping[str, int], total: int) -> Products:
+def mac_budget(found: Trace, cells: Sequence[Cell], macs: Mapping[str, int], total: int) -> Pieces:
     """Multiply-accumulates: `macs` by node label and their total."""
     products = [
-        (share, [found.atoms.roots(ids) for ids in term.axes])
+        Product(share, [found.atoms.roots(ids) for ids in term.axes])
         for term in found.terms
         if (share := term.share * macs.get(label(term.node), 0)) > 0
     ]
-    return Products(cells, total - sum(share for share, _ in products), products, len(found.atoms))
+    return Pieces(cells, total - sum(each.whole for each in products), products, len(found.atoms))
 
 
-def parameter_budget(found: Trace, cells: Sequence[Cell], total: int) -> Products:
+def parameter_budget(found: Trace, cells: Sequence[Cell], total: int) -> Pieces:
     """Parameters: each constant that counts as weights once."""
-    products: list[tuple[float, list[Ids]]] = []
+    products: list[Product] = []
     waiting = set(weights(found.model))
     for use in found.uses:
         if use.value in waiting:
             waiting.discard(use.value)
             size = float(np.prod(found.shape(use.value) or ()))
-            products.append((size, [found.atoms.roots(ids) for ids in use.lists()]))
-    return Products(cells, total - sum(size for size, _ in products), products, len(found.atoms))
+            products.append(Product(size, [found.atoms.roots(ids) for ids in use.lists()]))
+    return Pieces(cells, total - sum(each.whole for each in products), products, len(found.atoms))
 
 
-def channel_budget(cells: Sequence[Cell], size: int) -> Products:
+def channel_budget(cells: Sequence[Cell], size: int) -> Pieces:
     """Channels: every column of a cell costs as many as it stands for."""
-    products = [(float(cell.order.shape[1] * cell.channels), [cell.order[0]]) for cell in cells]
-    return Products(cells, 0.0, products, size)
+    products = [Product(float(cell.order.shape[1] * cell.channels), [cell.order[0]]) for cell in cells]
+    return Pieces(cells, 0.0, products, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,14 +66,14 @@ def check_options(options: PruneChannels) -> None:
         _check_alone(options)
         return
     floor_of(options.min_channels)
-    goals = [name for name in ("target_macs", "target_params") if getattr(options, name)]
+    goals = [name for name in ("target_macs", "target_params", "target_latency") if getattr(options, name)]
     rates = [name for name in _RATES if getattr(options, name)] + (["layer"] if options.layer else [])
     if len(goals) > 1 or (goals and rates):
         both = " and ".join(f"--{name.replace('_', '-')}" for name in (goals + rates)[:2])
-        hint = "Give one of --ratio, --target-macs, --target-params; --layer and the ratios by kind refine --ratio."
+        hint = "Give one --target-..., or --ratio, which --layer and the ratios by kind refine."
         raise UsageError(f"{both} exclude each other", hint=hint, code="USAGE-PRUNE-AMBIGUOUS")
     if not goals and not rates and options.ratio is None:
-        hint = "Give --ratio 0.5, --target-macs 0.5x or --target-params 0.5x."
+        hint = "Give --ratio 0.5, --target-macs 0.5x, --target-params 0.5x or --target-latency 0.6x."
         raise UsageError("prune-channels was not told how much", hint=hint, code="USAGE-PRUNE-NO-AMOUNT")
     if options.align is not None and options.align < 1:
         hint = "Give a number of channels, 1 or more."
@@ -82,7 +82,7 @@ def check_options(options: PruneChannels) -> None:
 
 def _check_alone(options: PruneChannels) -> None:
     """A saved plan says all: what else would choose contradicts it."""
-    chooses = (*_RATES, *(f"target_{kind}" for kind in TARGETS), "layer")
+    chooses = (*_RATES, *(f"target_{kind}" for kind in (*TARGETS, "latency")), "layer")
     other = next((name for name in chooses if getattr(options, name)), None)
     if other is not None:
         hint = "Leave one of them out."
@@ -115,7 +115,16 @@ def emptied(found: Trace, gone: np.ndarray) -> bool:
     return bool(_Lists(found).empty(gone))
 
 
-def decide(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context, costs: Costs) -> Decision:
+Aim = Callable[[list[Cell]], tuple[Budget, float | None]]
+"""From the cells to the cost that counts, and what it is to come to; None where rates decide."""
+
+
+def aim_of(found: Trace, options: PruneChannels, costs: Costs) -> Aim:
+    """What the options ask for."""
+    return lambda cells: _budget(found, cells, options, costs)
+
+
+def decide(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context, aim: Aim) -> Decision:
     """How much every cell gives.
 
     The undo rule: an axis that would be left empty gets a channel back, its cell may give no more, and the rest is
@@ -123,7 +132,7 @@ def decide(found: Trace, cells: list[Cell], options: PruneChannels, ctx: Context
     """
     lists = _Lists(found)
     while True:
-        budget, goal = _budget(found, cells, options, costs)
+        budget, goal = aim(cells)
         counts = _Allocation(found, cells, options, ctx, budget).counts(goal)
         possible = lists.refilled(cells, counts)
         if np.array_equal(counts, possible):
@@ -139,7 +148,7 @@ def allocation(options: PruneChannels, ctx: Context) -> str:
     """How much where: as the user said, or by what is known."""
     if options.allocation != "auto":
         return options.allocation
-    goal = bool(options.target_macs or options.target_params)
+    goal = bool(options.target_macs or options.target_params or options.target_latency)
     return "sensitivity" if goal and ctx.data is not None else "uniform"
 
 

@@ -12,17 +12,16 @@ from onnx_ir.passes.common import InlinePass
 from onnxcompress.cost import Costs
 from onnxcompress.graph import clone
 from onnxcompress.passes.base import Context
-from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.passes.pruning import oracles
 from onnxcompress.passes.pruning.cells import Cell
+from onnxcompress.passes.pruning.cutting import cut_out
 from onnxcompress.passes.pruning.frozen import frozen_findings, reason_counts
 from onnxcompress.passes.pruning.outputs import cut_outputs
 from onnxcompress.passes.pruning.plan import TARGETS, Decision, refuse_missed
 from onnxcompress.passes.pruning.rates import goal_of
-from onnxcompress.passes.pruning.relabel import relabel
 from onnxcompress.passes.pruning.selection import META as PLAN
 from onnxcompress.passes.pruning.selection import selection
-from onnxcompress.passes.pruning.surgery import Cut, cut_constants, kept, update_shapes
+from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.survey import survey
 from onnxcompress.passes.pruning.trace import Trace
 from onnxcompress.report import Finding, Severity
@@ -31,8 +30,6 @@ from onnxcompress.shapes import probe_feeds
 
 if TYPE_CHECKING:
     from onnxcompress.passes.prune_channels import PruneChannels
-
-META = "onnxcompress.kept"
 
 
 def prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Finding]:
@@ -69,7 +66,7 @@ def _prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fi
     reference = oracles.zeroed(cut)
     statistics = oracles.changes_statistics(cut)
     yield from _cuts(seen.cells, cut)
-    _apply(model, cut)
+    cut_out(model, cut)
     model.meta[PLAN] = groups
     yield from cut_outputs(cut)
     yield from _missed(decision, options)
@@ -94,15 +91,6 @@ def _missed(decision: Decision, options: PruneChannels) -> Iterator[Finding]:
         told = f"{what} come to {decision.reached / whole:.3f}x, not {decision.goal / whole:.3f}x: no more may be cut"
         numbers = {"goal": decision.goal, "reached": decision.reached}
         yield Finding("PRUNE-TARGET-MISSED", told, severity=Severity.WARNING, numbers=numbers)
-
-
-def _apply(model: ir.Model, cut: Cut) -> None:
-    before = model.meta.get(META, {})
-    update_shapes(cut)
-    model.meta[META] = kept(cut, before)
-    relabel(cut)
-    cut_constants(cut)
-    remove_dead(model)
 
 
 def _checked(

@@ -80,3 +80,30 @@ def goal_of(text: str, whole: float, option: str) -> float:
     if text[-1:] == "x" and goal > whole:
         raise UsageError(f"{option} {text} is no reduction", hint=hint, code="USAGE-TARGET")
     return goal
+
+
+def latency_goal(text: str, original_ms: float) -> float:
+    """``0.6x`` of the original's time, or ``8ms``, as a ratio to the original's time.
+
+    Raises:
+        UsageError: Where the text is neither, or no reduction.
+    """
+    hint = "Write --target-latency 0.6x (of the original) or --target-latency 8ms."
+    words = text.strip()
+    absolute = words.endswith("ms")
+    try:
+        value = float(words[: -2 if absolute else -1]) if absolute or words.endswith("x") else math.nan
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise UsageError(f"cannot read --target-latency {text!r}", hint=hint, code="USAGE-TARGET")
+    if not 0 < value < math.inf:
+        raise UsageError(f"--target-latency {text} leaves nothing", hint=hint, code="USAGE-TARGET")
+    if not absolute and value > 1:
+        raise UsageError(f"--target-latency {text} is no reduction", hint=hint, code="USAGE-TARGET")
+    return value / original_ms if absolute else value
+
+
+def is_absolute(latency: str) -> bool:
+    """Whether a time was asked for, not a fraction of one."""
+    return latency.strip().endswith("ms")

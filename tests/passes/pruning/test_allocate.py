@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnxcompress.passes.pruning.allocate import exact, uniform, uniform_to, walk_to
-from onnxcompress.passes.pruning.budget import Products
+from onnxcompress.passes.pruning.budget import Pieces, Product
 from onnxcompress.passes.pruning.cells import Cell
 from onnxcompress.passes.pruning.steps import Floor, stops
 
@@ -19,7 +19,7 @@ def budget_of(cells, prices):
     """Cell i's columns cost `prices[i]` each."""
     size = 1 + max(int(c.order.max()) for c in cells)
     products = [(price * c.width, [c.order.ravel()]) for price, c in zip(prices, cells, strict=True)]
-    return Products(cells, 0.0, products, size)
+    return Pieces(cells, 0.0, [Product(cost, axes) for cost, axes in products], size)
 
 
 def all_stops(cells, multiple=1, floor=None):
