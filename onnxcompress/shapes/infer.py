@@ -25,6 +25,7 @@ from onnxcompress.runtime import dims_of, real_inputs, runnable_part
 from onnxcompress.runtime.batching import Dim
 from onnxcompress.runtime.payload import bytes_of, stub_of
 from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.shapes.described import described
 from onnxcompress.shapes.observe import observe, observe_branches, open_names, values_of
 from onnxcompress.shapes.probe import batch_symbols, probe_feeds, symbol
 from onnxcompress.shapes.table import ShapeTable
@@ -150,15 +151,13 @@ def _stripped(model: ir.Model) -> ir.Model:
 def _learn(table: ShapeTable, proto: onnx.ModelProto, inputs: set[str]) -> None:
     """Take over what an inference engine wrote into a model; a name that two bodies use differently stays unknown."""
     found: dict[str, set[tuple[Dim, ...] | None]] = {}
-    for scope in scopes(ir.from_proto(proto)):
-        for value in values_of(scope):
-            dims = dims_of(value)
-            known = None if dims is None else tuple(_meaningful(dim, inputs) for dim in dims)
-            found.setdefault(value.name or "", set()).add(known)
-            if len(found[value.name or ""]) == 1:
-                table.learn(value.name or "", known, value.dtype)
-            else:
-                table.forget(value.name or "")
+    for name, dims, kind in described(proto):
+        known = None if dims is None else tuple(_meaningful(dim, inputs) for dim in dims)
+        found.setdefault(name, set()).add(known)
+        if len(found[name]) == 1:
+            table.learn(name, known, kind)
+        else:
+            table.forget(name)
 
 
 def _meaningful(dim: Dim, inputs: set[str]) -> Dim:
