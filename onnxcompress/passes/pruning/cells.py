@@ -31,6 +31,7 @@ class Cell:
         importance: Importance of `order`, summed over the rows, by column.
         width: Columns, removable or not.
         channels: Channels that one column stands for.
+        tied: Leading rows of `order` whose columns go as a whole; each later row may be ordered for itself.
         producers: Nodes that make these channels.
     """
 
@@ -39,6 +40,7 @@ class Cell:
     width: int
     producers: tuple[Producer, ...]
     channels: int = 1
+    tied: int = 1
 
     def trimmed(self, columns: int) -> Cell:
         """The same cell with only its `columns` cheapest columns to give."""
@@ -151,7 +153,7 @@ class _Cells:
         lost = price[by_price] + self._weight[free].sum(axis=0)
         width, channels = len(each.slots) + spare, self._channels(order, makers)
         rows = [Row(each.slots, contents) for contents in each.free]
-        return Cell(order, lost, width, tuple(makers), channels), rows
+        return Cell(order, lost, width, tuple(makers), channels, 1 + len(each.fixed)), rows
 
     def _channels(self, order: np.ndarray, makers: list[Producer]) -> int:
         """Most channels of one producer that a column takes."""

@@ -205,3 +205,12 @@ def test_branches_that_a_softmax_weighs_against_each_other_choose_alike():
 def test_attention_is_exact_in_either_mode(name, heads):
     model = NETS[name]()
     pruned(model, heads=heads)
+
+
+@pytest.mark.parametrize("name", ["rotary embedding", "grouped queries", "bidirectional lstm"])
+def test_what_goes_with_a_slot_follows_it_whatever_orders_the_channels(name):
+    model = NETS[name]()
+    samples = np.random.default_rng(1).normal(size=(16, 6, 10)).astype(np.float32)
+    options = PruneChannels(ratio=0.5, score="reconstruction")
+    findings = list(options.run(model, context(model, data={"x": samples}, verify="full")))
+    assert "PRUNE-EXACT" in {finding.code for finding in findings}

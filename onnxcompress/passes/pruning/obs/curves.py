@@ -66,9 +66,11 @@ def _curve(cell: Cell, read: Sequence[tuple[Reader, Moments]], choose: bool) -> 
     if not states:
         power = np.square(cell.importance)
         return replace(cell, importance=power / max(float(power.sum()), 1e-30))
-    units = np.arange(cell.order.size).reshape(cell.order.shape)
+    free, columns = cell.order[cell.tied :], cell.order.shape[1]
+    units = np.arange((1 + len(free)) * columns).reshape(-1, columns)
     order, added = eliminate(states, units, choose=choose)
-    return replace(cell, order=cell.order.ravel()[order], importance=added)
+    together = [cell.order[: cell.tied, order[0]], free.ravel()[order[1:] - columns]]
+    return replace(cell, order=np.concatenate(together), importance=added)
 
 
 def _states(cell: Cell, reader: Reader, moments: Moments) -> Iterator[Elimination]:
@@ -77,9 +79,20 @@ def _states(cell: Cell, reader: Reader, moments: Moments) -> Iterator[Eliminatio
     factor = 1.0 / np.sqrt(moments.variance())
     hessian = moments.hessian()
     for group in range(len(reader.roots)):
-        columns = _columns(roots, reader.roots[group])
+        columns = _united(cell, _columns(roots, reader.roots[group]))
         if columns.size:
             yield Elimination(hessian[group], reader.weight[group] * factor, columns)
+
+
+def _united(cell: Cell, columns: np.ndarray) -> np.ndarray:
+    """Columns of each unit: a slot with all that goes with it, then the channels of rows that choose for themselves."""
+    by_row = columns.reshape(*cell.order.shape, -1)
+    again = np.concatenate([np.zeros((1, by_row.shape[1]), bool), cell.order[1 : cell.tied] == cell.order[0]])
+    tied = np.where(again[..., None], -1, by_row[: cell.tied]).transpose(1, 0, 2).reshape(by_row.shape[1], -1)
+    tied = -np.sort(-tied, axis=1)[:, : max(1, int((tied >= 0).sum(axis=1).max(initial=0)))]
+    rest = by_row[cell.tied :].reshape(-1, by_row.shape[2])
+    width = max(tied.shape[1], rest.shape[1])
+    return np.concatenate([np.pad(p, ((0, 0), (0, width - p.shape[1])), constant_values=-1) for p in (tied, rest)])
 
 
 def _columns(roots: np.ndarray, of_columns: np.ndarray) -> np.ndarray:
