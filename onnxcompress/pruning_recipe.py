@@ -50,12 +50,11 @@ def prune_entries(given: dict[str, Any], has_data: bool) -> Entries:
 
 def _structure(shorter: Entries, given: dict[str, Any], has_data: bool) -> Entries:
     """Blocks, channels, and the repair of what is left; channels by default where no amount of anything is given."""
-    sized = bool(_sized(given))
-    if not sized and not shorter:
+    if not _sized(given) and not shorter:
         # A default that nobody asked for is no reason to fail.
         given = {**given, "target_macs": "0.5x" if has_data else "0.9x", "allow_miss": True}
-        sized = True
-    narrower: Entries = [("prune-channels", given)] if sized else []
+    # An option of channels beside blocks, without an amount, is refused by the pass: it was not told how much.
+    narrower: Entries = [("prune-channels", given)] if given else []
     return [*shorter, *narrower, ("reconstruct", {})]
 
 

@@ -141,6 +141,12 @@ def test_prune_with_blocks_and_channels_shortens_first():
     assert [each.name for each in recipe.passes] == ["normalize", "prune-blocks", "prune-channels", "reconstruct"]
 
 
+@pytest.mark.parametrize("option", [{"score": "l1"}, {"no_such_option": 1}])
+def test_prune_with_blocks_drops_no_option_in_silence(option):
+    with pytest.raises(UsageError, match=r"not told how much|no option"):
+        api.prune(residual_net(), data=samples(), blocks=0.4, **option)
+
+
 def test_text_before_and_after():
     before = """<ir_version: 9, opset_import: ["" : 17]>
     g (float[N, 2] x) => (float[N, 2] y) <float[2, 2] w = {1, 2, 3, 4}> {
