@@ -1,10 +1,11 @@
-"""Accuracy and zipped bytes of three real models with weights set to zero, with and without data; write the table.
+"""Accuracy and zipped bytes of three real models with weights set to zero, with and without data.
 
     ONNXCOMPRESS_TEST_DATA=FOLDER python benchmarks/weight_pruning.py [--out docs/results/weight_pruning.md] [NAME ...]
 
 No training, no labels: with data, 256 unlabelled training samples choose the zeros and move the weights that stay.
 Accuracy is that of all test samples; the error is the mean over the layers of |y - y*|^2 / |y*|^2 of a layer's output
-on batches that took no part, by magnitude alone and as stored.
+on batches that took no part, by magnitude alone and as stored. The passes are normalize and prune-weights; zipped bytes
+are those of all stored tensors, deflated.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def _page(sections: list[str]) -> str:
     versions = ", ".join(
         f"{key} {where[key]}" for key in ("onnxcompress", "onnx", "onnxruntime", "numpy") if key in where
     )
-    head = f"# Weights set to zero\n\n{(__doc__ or '').strip()}\n\nOne thread; seconds are of one run. {versions}.\n"
+    head = f"# Weights set to zero\n\n{(__doc__ or '').strip()}\n\nOne thread; seconds are of one run"
+    head += f", the load of the machine was {os.getloadavg()[2]:.0f} at the end. {versions}.\n"
     return "\n".join([head, *sections])
 
 
