@@ -8,7 +8,7 @@ from onnxcompress.verify.interface import check_interface
 from onnxcompress.verify.numbers import Distance, OutputComparison
 from onnxcompress.verify.producers import comparable
 from onnxcompress.verify.quality import class_output, compare
-from onnxcompress.verify.structure import check_structure, checker_complaint
+from onnxcompress.verify.structure import check_structure, checker_complaint, inference_complaint
 
 __all__ = [
     "TOLERANCES",
@@ -25,6 +25,7 @@ __all__ = [
     "class_output",
     "comparable",
     "compare",
+    "inference_complaint",
     "loss",
     "tolerance_of",
 ]

@@ -72,6 +72,20 @@ def checker_complaint(model: ir.Model) -> str:
     return ""
 
 
+def inference_complaint(model: ir.Model) -> str:
+    """What strict shape inference says that also carries the values of sizes along; empty where it says nothing.
+
+    The checker's own inference does not follow shape arithmetic.
+    """
+    if foreign_ops(model):
+        return ""
+    try:
+        shape_inference.infer_shapes(_light_proto(model), check_type=True, strict_mode=True, data_prop=True)
+    except shape_inference.InferenceError as fault:
+        return " ".join(str(fault).split())[:400]
+    return ""
+
+
 def _light_proto(model: ir.Model) -> onnx.ModelProto:
     """The model with large or external initializers turned into inputs, so that it fits a protobuf of any size."""
     copy = clone(model)

@@ -10,11 +10,9 @@ from builders.pruning_models import NETS, conv_bn_residual, grouped, net
 
 from onnxcompress import graph, model_io, verify
 from onnxcompress.cost import costs
-from onnxcompress.errors import GateError, InternalError, UsageError
+from onnxcompress.errors import GateError, UsageError
 from onnxcompress.passes.base import Scope
 from onnxcompress.passes.prune_channels import PruneChannels
-from onnxcompress.passes.pruning import oracles
-from onnxcompress.passes.pruning import prune as engine
 from onnxcompress.report import Finding
 from onnxcompress.runtime import Session
 from onnxcompress.shapes import infer, probe_feeds
@@ -43,8 +41,7 @@ def test_pruned_is_the_original_with_channels_at_zero(name):
     findings = pruned(model, ratio=0.5)
     assert costs(model).macs <= 0.75 * before
     codes = {finding.code for finding in findings}
-    # GroupNormalization takes statistics that no reference at full size can imitate.
-    assert ("PRUNE-STATISTICS" if name == "group norm" else "PRUNE-EXACT") in codes
+    assert "PRUNE-EXACT" in codes
     assert all(f.numbers["error"] <= 1e-5 for f in findings if f.code == "PRUNE-EXACT")
 
 
@@ -278,39 +275,6 @@ def test_bad_options_are_refused_with_advice(options, code):
         pruned(conv_bn_residual(), **options)
     assert caught.value.code == code
     assert caught.value.hint
-
-
-def test_the_oracle_catches_a_wrong_cut(monkeypatch):
-    """Swap two kept rows of a consumer: shapes fit, numbers do not."""
-    right = engine.cut_constants
-
-    def wrong(cut):
-        right(cut)
-        value = cut.found.model.graph.initializers["wl"]
-        graph.set_constant(value, value.const_value.numpy()[:, ::-1].copy())
-
-    monkeypatch.setattr(engine, "cut_constants", wrong)
-    with pytest.raises(InternalError, match="changed more than it should") as caught:
-        pruned(conv_bn_residual(), ratio=0.5)
-    assert caught.value.code == "PRUNE-ORACLE"
-
-
-def test_the_reference_differs_from_the_original():
-    """The oracle is not vacuous: zeroing the doomed slices changes what the model computes."""
-    model = conv_bn_residual()
-    feeds = probe_feeds(model)
-    whole = Session(model).run(feeds)["y"]
-    seen: list[np.ndarray] = []
-    compare = oracles.compare
-
-    def watch(reference, *rest, **options):
-        seen.append(Session(reference).run(feeds)["y"])
-        return compare(reference, *rest, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(oracles, "compare", watch)
-        pruned(model, ratio=0.5)
-    assert np.abs(seen[0] - whole).max() > 0.1
 
 
 def test_options_are_plain_values():

@@ -14,9 +14,14 @@ META = "onnxcompress.kept"
 
 def cut_out(model: ir.Model, cut: Cut) -> None:
     """Cut the traced `model` in place."""
+    shorten(model, cut)
+    remove_dead(model)
+
+
+def shorten(model: ir.Model, cut: Cut) -> None:
+    """The cut alone: what nothing reads stays, so that a cut of nothing changes nothing."""
     before = model.meta.get(META, {})
     update_shapes(cut)
     model.meta[META] = kept(cut, before)
     relabel(cut)
     cut_constants(cut)
-    remove_dead(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +12,10 @@ from onnx_ir.passes.common import InlinePass
 from onnxcompress.cost import Costs
 from onnxcompress.graph import clone
 from onnxcompress.passes.base import Context
-from onnxcompress.passes.pruning import oracles
 from onnxcompress.passes.pruning.cells import Cell
-from onnxcompress.passes.pruning.cutting import cut_out
+from onnxcompress.passes.pruning.cutting import cut_out, shorten
 from onnxcompress.passes.pruning.frozen import frozen_findings, reason_counts
+from onnxcompress.passes.pruning.oracles.post_condition import PostCondition, check_identity
 from onnxcompress.passes.pruning.outputs import cut_outputs
 from onnxcompress.passes.pruning.plan import TARGETS, Decision, refuse_missed
 from onnxcompress.passes.pruning.rates import goal_of
@@ -25,8 +25,6 @@ from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.survey import survey
 from onnxcompress.passes.pruning.trace import Trace
 from onnxcompress.report import Finding, Severity
-from onnxcompress.runtime import batch_axis
-from onnxcompress.shapes import probe_feeds
 
 if TYPE_CHECKING:
     from onnxcompress.passes.prune_channels import PruneChannels
@@ -63,14 +61,15 @@ def _prune(model: ir.Model, ctx: Context, options: PruneChannels) -> Iterator[Fi
         return
     groups = selection(seen.cells, decision.removed)
     cut = Cut(found, decision.removed)
-    reference = oracles.zeroed(cut)
-    statistics = oracles.changes_statistics(cut)
+    condition = PostCondition(cut, found.table, ctx)
+    if ctx.verify == "full":
+        check_identity(model, lambda: shorten(model, Cut(found, np.zeros_like(decision.removed))))
     yield from _cuts(seen.cells, cut)
     cut_out(model, cut)
     model.meta[PLAN] = groups
     yield from cut_outputs(cut)
     yield from _missed(decision, options)
-    yield _checked(reference, model, found.table.feeds, ctx, statistics)
+    yield condition.check(model)
 
 
 def _why_nothing(found: Trace, options: PruneChannels, before: Costs) -> str:
@@ -91,22 +90,6 @@ def _missed(decision: Decision, options: PruneChannels) -> Iterator[Finding]:
         told = f"{what} come to {decision.reached / whole:.3f}x, not {decision.goal / whole:.3f}x: no more may be cut"
         numbers = {"goal": decision.goal, "reached": decision.reached}
         yield Finding("PRUNE-TARGET-MISSED", told, severity=Severity.WARNING, numbers=numbers)
-
-
-def _checked(
-    reference: ir.Model, model: ir.Model, feeds: Mapping[str, np.ndarray], ctx: Context, statistics: bool
-) -> Finding:
-    """The oracles, at the probe and at another batch."""
-    results = [oracles.compare(reference, model, feeds, ctx.runtime, statistics=statistics)]
-    if batch_axis(reference) and not ctx.shapes:
-        other = probe_feeds(reference, batch=3, seed=ctx.seed + 1, options=ctx.runtime)
-        results.append(oracles.compare(reference, model, other, ctx.runtime, statistics=statistics))
-    if not results[0].compared:
-        text = "statistics of a norm run over removed channels, so numbers were not compared; shapes were"
-        return Finding("PRUNE-STATISTICS", text)
-    worst = max(result.error for result in results)
-    text = f"the result equals the original with the removed channels at zero (difference {worst:.1e} of the range)"
-    return Finding("PRUNE-EXACT", text, numbers={"error": worst})
 
 
 def _cuts(choices: list[Cell], cut: Cut) -> Iterator[Finding]:

@@ -1,0 +1,188 @@
+"""The pass's post-condition: made before the cut, asked after it.
+
+Quick (`--verify quick`): both models run once, at a batch that the trace did not see, and the result once more at the
+traced one. Full: both at the traced sizes, another batch and other lengths, each without and with ONNX Runtime's
+optimizations, besides the permutation test and a cut of nothing. Beside the model itself one copy with zeroed weights
+is held, and one session at a time.
+
+Equal means: within `recording.LIMITS` of the tensor's largest value, or, up to `tolerance_of`, within a few times what
+the model's own rounding gives: the difference that one unit in the last place of every weight makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress import model_io, verify
+from onnxcompress.errors import CompressError
+from onnxcompress.graph import array_of, clone, set_constant
+from onnxcompress.passes.base import Context
+from onnxcompress.passes.pruning.oracles.failure import difference, failure, first_difference
+from onnxcompress.passes.pruning.oracles.permutation_test import permuted
+from onnxcompress.passes.pruning.oracles.probes import Feeds, other_batch, other_lengths, traced_probe
+from onnxcompress.passes.pruning.oracles.recording import Recording, gaps, limit_of, narrow, record, shapes_differ
+from onnxcompress.passes.pruning.oracles.zero_test import changes_statistics, zeroed
+from onnxcompress.passes.pruning.surgery import Cut, kept
+from onnxcompress.report import Finding
+from onnxcompress.shapes.table import ShapeTable
+from onnxcompress.verify.exact import tolerance_of
+from onnxcompress.verify.freed import left
+
+ROUNDING = 8.0
+"""How many times the difference that the last place of the weights makes still counts as rounding."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found: the worst difference, and tensors whose difference is not rounding for certain."""
+
+    worst: float
+    doubtful: Mapping[str, float]
+
+
+class PostCondition:
+    """What a cut must satisfy.
+
+    Args:
+        cut: Decided, not yet applied.
+        table: Shapes under the traced probe.
+        ctx: Runtime, seed, samples, and how much to verify.
+
+    Raises:
+        InternalError: Where the permutation test fails already: the trace is wrong.
+    """
+
+    def __init__(self, cut: Cut, table: ShapeTable, ctx: Context) -> None:
+        self._cut, self._table, self._ctx = cut, table, ctx
+        self._full, self._exact = ctx.verify == "full", not changes_statistics(cut)
+        self._kept = kept(cut, {})
+        model = cut.found.model
+        self._traced = traced_probe(model, table, ctx)
+        self._probes = self._sizes(model)
+        self._whole = zeroed(cut)
+        self._wanted = self._record(self._whole)
+        self._permuted = self._permutation(model) if self._full or not self._exact else None
+
+    def check(self, model: ir.Model) -> Finding:
+        """Hold the result to everything.
+
+        Raises:
+            InternalError: Saying what is wrong, where and why.
+        """
+        complaint = verify.inference_complaint(model)
+        if complaint and not verify.inference_complaint(self._whole):
+            raise failure("shapes do not fit together after the cut", complaint)
+        names = self._wanted.names if self._exact else ()
+        got = [self._recorded(model, names, optimize=False)]
+        worst = self._compared(model, self._wanted, got[0])
+        if self._full:
+            plain, fused = self._record(self._whole, optimize=True), self._recorded(model, names, optimize=True)
+            worst = max(worst, self._compared(model, plain, fused))
+        else:
+            self._check_traced_sizes(model)
+        return self._finding(worst, compared=bool(got[0].names))
+
+    def _sizes(self, model: ir.Model) -> list[Feeds]:
+        batch = other_batch(model, self._table, self._ctx)
+        if not self._full:
+            return [self._traced if batch is None else batch]
+        lengths = other_lengths(model, self._table, self._ctx)
+        return [feeds for feeds in (self._traced, batch, lengths) if feeds is not None]
+
+    def _record(self, model: ir.Model, *, optimize: bool = False) -> Recording:
+        return record(model, self._probes, self._ctx.runtime, optimize=optimize)
+
+    def _recorded(self, model: ir.Model, names: Sequence[str], *, optimize: bool) -> Recording:
+        try:
+            return record(model, self._probes, self._ctx.runtime, names=names, optimize=optimize)
+        except CompressError as fault:
+            raise failure("ONNX Runtime does not run the cut model", fault.why or str(fault), fault.where) from fault
+
+    def _check_traced_sizes(self, model: ir.Model) -> None:
+        """The result at the traced sizes, at which the table knows every output's shape."""
+        if self._probes[0] is self._traced:
+            return
+        try:
+            got = record(model, [self._traced], self._ctx.runtime, names=())
+        except CompressError as fault:
+            raise failure("ONNX Runtime does not run the cut model", fault.why or str(fault), fault.where) from fault
+        freed = left(self._whole, model)
+        for name in got.outputs:
+            wanted, found = self._table.probe(name), getattr(got.runs[0][name], "shape", None)
+            if wanted is not None:
+                wanted = tuple(len(freed[name][a]) if a in freed.get(name, {}) else n for a, n in enumerate(wanted))
+            if wanted is not None and found is not None and wanted != found:
+                raise failure("a cut changed an output", f"its shape {list(wanted)} became {list(found)}", name)
+
+    def _compared(self, model: ir.Model, wanted: Recording, got: Recording) -> float:
+        """The worst difference; raises where it is no rounding."""
+        wanted = narrow(wanted, left(self._whole, model))
+        for name, how in shapes_differ(wanted, got):
+            raise failure("a cut changed an output", how, name)
+        found = self._judged(wanted, got, self._whole, model)
+        for name, apart in found.doubtful.items():
+            node = first_difference(self._whole, model, self._traced, self._kept, self._ctx.runtime)
+            raise difference("the cut model computes other numbers than the masked original", name, apart, node)
+        return found.worst
+
+    def _judged(self, wanted: Recording, got: Recording, reference: ir.Model, model: ir.Model) -> Compared:
+        limit, most = limit_of(reference, model), tolerance_of(reference, model).relative
+        apart = gaps(wanted, got, limit.within)
+        doubtful = {name: found for name, found in apart.items() if not found <= limit.relative}
+        if doubtful and all(found <= most for found in doubtful.values()):
+            own = gaps(wanted, self._record(_nudged(reference)), limit.within)
+            doubtful = {name: found for name, found in doubtful.items() if found > ROUNDING * own.get(name, 0.0)}
+        return Compared(max(apart.values(), default=0.0), doubtful)
+
+    def _permutation(self, model: ir.Model) -> float | None:
+        """The permutation test's difference; None where no two channels may trade places."""
+        turned = permuted(self._cut, self._ctx.seed)
+        if turned is None:
+            return None
+        wanted = self._record(model)
+        found = self._judged(wanted, self._record(turned), model, turned)
+        for name, apart in found.doubtful.items():
+            raise difference("channels that traded places everywhere changed the numbers", name, apart, "")
+        return found.worst
+
+    def _finding(self, worst: float, *, compared: bool) -> Finding:
+        numbers: dict[str, float | int | str] = {"probes": len(self._probes)}
+        if self._permuted is not None:
+            numbers["permuted"] = self._permuted
+        if not compared:
+            more = "" if self._permuted is None else f"; permuted channels left them alone ({self._permuted:.1e})"
+            text = f"numbers cannot be compared with the masked original; shapes were{more}"
+            return Finding("PRUNE-STATISTICS", text, numbers=numbers)
+        text = f"the result equals the original with the removed channels at zero (difference {worst:.1e} of the range)"
+        return Finding("PRUNE-EXACT", text, numbers={"error": worst, **numbers})
+
+
+def check_identity(model: ir.Model, cut_nothing: Callable[[], None]) -> None:
+    """A cut of nothing leaves every byte as it is.
+
+    Args:
+        model: The model that is cut.
+        cut_nothing: Cuts nothing out of it, in place.
+
+    Raises:
+        InternalError: Where it changed something.
+    """
+    before = model_io.fingerprint(model)
+    cut_nothing()
+    if model_io.fingerprint(model) != before:
+        raise failure("a cut of nothing changed the model", "a size or an attribute was written anew")
+
+
+def _nudged(model: ir.Model) -> ir.Model:
+    """The model with every float constant off by one unit in its last place, up or down."""
+    copy, rng = clone(model), np.random.Generator(np.random.PCG64(0))
+    for value in list(copy.graph.initializers.values()):
+        numbers = array_of(value)
+        if numbers is not None and numbers.dtype.kind == "f" and numbers.size > 1:
+            step = np.finfo(numbers.dtype).eps * rng.choice([-1.0, 1.0], numbers.shape)
+            set_constant(value, (numbers * (1 + step)).astype(numbers.dtype))
+    return copy
