@@ -33,7 +33,12 @@ _FILL: Mapping[str, float] = {
 }
 """What stands at the doomed positions, so that it does not count."""
 
-_NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
+_MEANS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "SkipLayerNormalization")
+_NORMS = (*_MEANS, "RMSNormalization", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization")
+"""Norms; those that subtract the mean come first."""
+
+_SKIP_BIAS = {"SkipLayerNormalization": 4, "SkipSimplifiedLayerNormalization": 3}
+"""Where the bias of what is summed before the norm stands."""
 
 
 def is_maskable(node: ir.Node, opset: int) -> bool:
@@ -111,15 +116,20 @@ class _Norm:
         self._groups = int(attribute(node, "num_groups", 1))
 
     def write(self) -> None:
-        kind, x = self._node.op_type, self._node.inputs[0]
-        if kind == "GroupNormalization":
+        node, x = self._node, self._node.inputs[0]
+        if node.op_type == "GroupNormalization":
             y = self._grouped(x)
-        elif kind == "InstanceNormalization":
+        elif node.op_type == "InstanceNormalization":
             y = self._affine(self._normalised(x, self._mask, 2), self._rank - 2)
+        elif node.op_type in _SKIP_BIAS:
+            bias = _SKIP_BIAS[node.op_type]
+            for given in (node.inputs[1], *node.inputs[bias : bias + 1]):
+                x = x if given is None else self._masker.add(node, "Add", [x, given])
+            y = self._affine(self._normalised(x, self._mask, self._rank - 1), 0, node.inputs[2:bias])
         else:
-            first = int(attribute(self._node, "axis", -1)) % self._rank
+            first = int(attribute(node, "axis", -1)) % self._rank
             y = self._affine(self._normalised(x, self._mask, first), 0)
-        for use in list(self._node.outputs[0].uses()):
+        for use in list(node.outputs[0].uses()):
             use.node.replace_input_with(use.idx, y)
 
     def _grouped(self, x: ir.Value | None) -> ir.Value:
@@ -137,19 +147,21 @@ class _Norm:
         kept = m.constant(mask.astype(self._dtype))
         part = m.constant(share(mask, axes, self._dtype))
         y = m.add(node, "Mul", [x, kept])
-        if node.op_type != "RMSNormalization":
+        if node.op_type in _MEANS:
             mean = m.add(node, "Div", [m.mean(node, y, axes), part])
             y = m.add(node, "Mul", [m.add(node, "Sub", [y, mean]), kept])
         square = m.add(node, "Div", [m.mean(node, m.add(node, "Mul", [y, y]), axes), part])
-        epsilon = m.constant(np.array(attribute(node, "epsilon", 1e-5), self._dtype))
+        epsilon = m.constant(
+            np.array(attribute(node, "epsilon", 1e-12 if node.op_type in _SKIP_BIAS else 1e-5), self._dtype)
+        )
         return m.add(node, "Div", [y, m.add(node, "Sqrt", [m.add(node, "Add", [square, epsilon])])])
 
-    def _affine(self, y: ir.Value, trailing: int) -> ir.Value:
-        """Times scale, plus bias, which lack `trailing` axes at their end."""
+    def _affine(self, y: ir.Value, trailing: int, given: Sequence[ir.Value | None] | None = None) -> ir.Value:
+        """Times scale, plus bias, which lack `trailing` axes at their end; inputs 1 and 2 where not told otherwise."""
         m, node = self._masker, self._node
-        for op, given in zip(("Mul", "Add"), node.inputs[1:3], strict=False):
-            if given is not None:
-                wide = m.reshaped(node, given, -1, *([1] * trailing)) if trailing else given
+        for op, factor in zip(("Mul", "Add"), node.inputs[1:3] if given is None else given, strict=False):
+            if factor is not None:
+                wide = m.reshaped(node, factor, -1, *([1] * trailing)) if trailing else factor
                 y = m.add(node, op, [y, wide])
         return y
 
