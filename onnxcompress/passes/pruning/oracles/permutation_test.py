@@ -21,15 +21,19 @@ from onnxcompress.passes.pruning.trace import Trace, Use
 _NONE = np.zeros(0, np.int64)
 
 
-def permuted(cut: Cut, seed: int) -> ir.Model | None:
-    """A copy of the traced model in which channels have traded places; None where there is no pair that may."""
+def permuted(cut: Cut, seed: int) -> tuple[ir.Model, set[str]] | None:
+    """A copy of the traced model in which channels have traded places, and the names of the tensors that show it.
+
+    None where there is no pair that may.
+    """
     found = cut.found
     content = contents(found, seed)
     if np.array_equal(content, np.arange(len(content))):
         return None
     copy = Rewritten(found, cut.names)
     copy.edit(lambda use, numbers: _reordered(use, numbers, content))
-    return copy.model
+    lists = {value.name or "": [ids for ids in labels if ids is not None] for value, labels in found.labels.items()}
+    return copy.model, {name for name, each in lists.items() if any((content[ids] != ids).any() for ids in each)}
 
 
 def contents(found: Trace, seed: int) -> Ids:

@@ -153,9 +153,10 @@ def test_a_permutation_moves_every_weight_and_no_output(monkeypatch, title, name
     whole = Session(model).run(feeds)["y"]
     seen: list[ir.Model | None] = []
 
-    def watch(cut: surgery.Cut, seed: int) -> ir.Model | None:
-        seen.append(permutation_test.permuted(cut, seed))
-        return seen[0]
+    def watch(cut: surgery.Cut, seed: int) -> tuple[ir.Model, set[str]] | None:
+        turned = permutation_test.permuted(cut, seed)
+        seen.append(turned and turned[0])
+        return turned
 
     monkeypatch.setattr(post_condition, "permuted", watch)
     prune(model, verify="full")
