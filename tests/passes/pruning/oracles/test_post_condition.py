@@ -12,7 +12,7 @@ from builders.pruning_models import NETS, conv_bn_residual, net
 from onnxcompress import graph, model_io
 from onnxcompress.errors import InternalError
 from onnxcompress.passes.prune_channels import PruneChannels
-from onnxcompress.passes.pruning import cutting, relabel, surgery
+from onnxcompress.passes.pruning import cutting, relabel, surgery, survey
 from onnxcompress.passes.pruning.oracles import permutation_test, post_condition, zero_test
 from onnxcompress.passes.pruning.oracles.recording import Recording, gap, gaps
 from onnxcompress.passes.pruning.trace import Trace
@@ -98,7 +98,7 @@ def test_a_batch_that_is_written_into_the_model_is_refused(monkeypatch):
 
 
 def test_labels_that_are_off_by_one_fail_the_permutation_test(monkeypatch):
-    right = engine.trace
+    right = survey.trace
 
     def wrong(*arguments):
         found: Trace = right(*arguments)
@@ -106,7 +106,7 @@ def test_labels_that_are_off_by_one_fail_the_permutation_test(monkeypatch):
         use.labels[0] = np.roll(use.labels[0], 1)
         return found
 
-    monkeypatch.setattr(engine, "trace", wrong)
+    monkeypatch.setattr(survey, "trace", wrong)
     with pytest.raises(InternalError, match="traded places"):
         prune(NETS["asymmetric chunks"](), verify="full")
 
