@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 class Reconstruct(Pass):
     """Refit the linear nodes of a compressed model to the teacher's outputs, by least squares on samples.
 
-    Teacher and student share tensor names, so that every target is found by name. Works on float weights of Conv,
-    Gemm and MatMul; weights behind Q/DQ, ConvTranspose and recurrent operators are left as they are and reported.
-    The whole repair is undone where the model's outputs did not come closer to the teacher's. Without data only the
+    Convolutions of any kind, Gemm, MatMul and recurrent nodes get new weights, norms and what exceeds the memory
+    ceiling a scale and a shift a channel; weights behind Q/DQ are left as they are. Targets beyond a clip that follows
+    ask for nothing. Tensors are matched by name; where nothing says which channels a student kept, weights and
+    activations do. The whole is undone where the outputs did not come closer to the teacher's. Without data only the
     means of removed channels go into the next layer's bias, where a BatchNormalization tells them.
 
-    Source: reference recipe of layer-wise reconstruction (He et al. 2017; Frantar and Alistarh 2022), with the
-    teacher's target through the residual.
+    Source: layer-wise reconstruction (He et al. 2017; Frantar and Alistarh 2022), with the teacher's target through the
+    residual; REPAIR (Jordan et al. 2022) for scales and shifts.
     """
 
     name: ClassVar[str] = "reconstruct"

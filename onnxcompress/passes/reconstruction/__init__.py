@@ -1,1 +1,1 @@
-"""Closed-form repair of a compressed student: streams, patch matrices, ridge regression, the walk."""
+"""Closed-form repair of a compressed student: streams, targets, ridge regression, recurrent cells, the walk."""

@@ -89,7 +89,8 @@ class Linear:
 
     def matrix(self, dtype: Any = np.float64) -> np.ndarray:
         """The weights, shape (groups, columns [+ 1], outputs / groups)."""
-        body = self._to_matrix(self.kernel.read()).astype(dtype) * dtype(self.scale)
+        body = self._to_matrix(self.kernel.read()).astype(dtype)
+        body *= dtype(self.scale)
         if not self.takes_bias:
             return body
         outputs = body.shape[0] * body.shape[2]
@@ -130,7 +131,8 @@ class Linear:
     def store(self, matrix: np.ndarray) -> None:
         """Write a matrix in the form of `matrix` back into weight and bias, in their own dtype."""
         body = matrix[:, :-1] if self.takes_bias else matrix
-        self.kernel.write(self._from_matrix(body, self.kernel.read().shape) / matrix.dtype.type(self.scale))
+        weight = self._from_matrix(body, self.kernel.read().shape)
+        self.kernel.write(weight if self.scale == 1.0 else weight / matrix.dtype.type(self.scale))
         if not self.takes_bias:
             return
         bias = matrix[:, -1].reshape(-1) / self.bias_scale

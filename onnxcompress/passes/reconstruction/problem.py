@@ -98,7 +98,10 @@ class Problem:
         change, found = _improve((p, t, low, high), start, np.concatenate(self._folds), dual=self.plan.dual)
         if change is None:
             return None, found
-        return (start if self.plan.dual else self.linear.matrix()) + change, found
+        if self.plan.dual:
+            start += change
+            return start, found
+        return self.linear.matrix() + change, found
 
 
 def improved(p: np.ndarray, target: np.ndarray, start: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -123,7 +126,9 @@ def _improve(
     rows = Rows(p, t - y, None if low is None else low - y, None if high is None else high - y)
     few = p.shape[1] < _FEW * p.shape[2]
     found = fit(rows, folds, dual=dual, several=few and not dual)
-    return (None if found.change is None else found.change * scale.transpose(0, 2, 1)), found
+    if found.change is not None:
+        found.change[...] *= scale.transpose(0, 2, 1)
+    return found.change, found
 
 
 def _scale(p: np.ndarray) -> np.ndarray:

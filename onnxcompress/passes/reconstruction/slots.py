@@ -42,7 +42,7 @@ class Slot:
 
     def write(self, array: np.ndarray) -> None:
         """Give the reader other numbers of the same shape; they take the dtype of the old ones."""
-        cast = array.astype(self.read().dtype)
+        cast = array.astype(self.read().dtype, copy=False)
         if not self._alone():
             self._unshare(cast)
             return
@@ -51,7 +51,8 @@ class Slot:
                 cast = cast.transpose(np.argsort(_permutation(step, cast.ndim)))
         constant = graph.array_of(self.source)
         assert constant is not None
-        graph.set_constant(self.source, np.ascontiguousarray(cast).astype(constant.dtype))
+        fresh = np.ascontiguousarray(cast).astype(constant.dtype, copy=False)
+        graph.set_constant(self.source, fresh.copy() if np.shares_memory(fresh, array) else fresh)
 
     @property
     def shared(self) -> bool:

@@ -166,7 +166,8 @@ class Factor:
 
     def change(self, coefficients: np.ndarray) -> np.ndarray:
         """U."""
-        return self.rows.p.transpose(0, 2, 1) @ coefficients if self._dual else coefficients
+        # float32 where there are many inputs: the change is as large as the weights themselves.
+        return self.rows.p.transpose(0, 2, 1) @ coefficients.astype(np.float32) if self._dual else coefficients
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def fit(rows: Rows, folds: np.ndarray, *, dual: bool, several: bool) -> Fit:
     if not (after < before).any():
         return Fit(None, before, before, ridges)
     change = _final(Factor(rows, dual=dual), ridges)
-    change = np.where((after < before)[:, None, None], change, 0)
+    change[after >= before] = 0
     return Fit(change, before, np.minimum(after, before), ridges)
 
 

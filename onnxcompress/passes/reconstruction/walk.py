@@ -4,6 +4,9 @@ For the node y = f(x): the rows come from the student as refitted so far, the ta
 same name, cut to the channels that the student kept. Where y goes straight into an Add whose other operand u the
 student has already computed, the target is the teacher's sum minus the student's u: what has piled up on the shortcut
 is corrected at every block. A refit is taken only where it lowers the error on batches that took no part in it.
+
+One sweep is enough: a second one, from the first one's weights, never lowered the outputs' error on the models that it
+was tried on (ResNets, a VGG, a ViT, a GRU).
 """
 
 from __future__ import annotations
