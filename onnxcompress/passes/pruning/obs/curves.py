@@ -17,8 +17,8 @@ from onnxcompress.errors import UsageError
 from onnxcompress.passes.pruning.cells import Cell
 from onnxcompress.passes.pruning.obs.forms import Plan, formed
 from onnxcompress.passes.pruning.obs.greedy import Elimination, eliminate
-from onnxcompress.passes.pruning.obs.readers import Reader, readers_of
-from onnxcompress.passes.pruning.obs.statistics import Moments, measure
+from onnxcompress.passes.pruning.obs.readers import readers_of
+from onnxcompress.passes.pruning.obs.statistics import Statistics, measure
 from onnxcompress.passes.pruning.trace import Trace
 from onnxcompress.report import Finding
 
@@ -40,9 +40,9 @@ def curved(found: Trace, cells: Sequence[Cell], ctx: Context, *, choose: bool) -
     result = list(cells)
     for batch in _batches(plan, ctx.memory_bytes):
         readers = {at: plan.readers[at] for index in batch for at in plan.seen[index]}
-        moments = measure(found, dict(sorted(readers.items())), ctx) if readers else {}
+        statistics = measure(found, dict(sorted(readers.items())), ctx) if readers else {}
         for index in batch:
-            read = [(readers[at], moments[at]) for at in plan.seen[index] if at in moments]
+            read = [statistics[at] for at in plan.seen[index] if at in statistics]
             result[index] = _curve(cells[index], read, choose)
     return result, plan.findings
 
@@ -60,9 +60,8 @@ def _batches(plan: Plan, memory: int) -> Iterator[list[int]]:
     yield batch
 
 
-def _curve(cell: Cell, read: Sequence[tuple[Reader, Moments]], choose: bool) -> Cell:
-    read = [(reader, moments) for reader, moments in read if moments.rows]
-    states = [state for reader, moments in read for state in _states(cell, reader, moments)]
+def _curve(cell: Cell, read: Sequence[Statistics], choose: bool) -> Cell:
+    states = [state for statistics in read if statistics.fit.rows for state in _states(cell, statistics)]
     if not states:
         power = np.square(cell.importance)
         return replace(cell, importance=power / max(float(power.sum()), 1e-30))
@@ -73,15 +72,15 @@ def _curve(cell: Cell, read: Sequence[tuple[Reader, Moments]], choose: bool) -> 
     return replace(cell, order=np.concatenate(together), importance=added)
 
 
-def _states(cell: Cell, reader: Reader, moments: Moments) -> Iterator[Elimination]:
+def _states(cell: Cell, statistics: Statistics) -> Iterator[Elimination]:
     """The reader's groups that see the cell, with errors in units of the variance fed."""
-    roots = cell.order.ravel()
-    factor = 1.0 / np.sqrt(moments.variance())
-    hessian = moments.hessian()
+    reader, hessian, held = statistics.reader, statistics.hessian(), statistics.held_gram()
+    factor = 1.0 / np.sqrt(statistics.fit.variance())
     for group in range(len(reader.roots)):
-        columns = _united(cell, _columns(roots, reader.roots[group]))
+        columns = _united(cell, _columns(cell.order.ravel(), reader.roots[group]))
         if columns.size:
-            yield Elimination(hessian[group], reader.weight[group] * factor, columns)
+            aside = None if held is None else held[group]
+            yield Elimination(hessian[group], reader.weight[group] * factor, columns, aside)
 
 
 def _united(cell: Cell, columns: np.ndarray) -> np.ndarray:

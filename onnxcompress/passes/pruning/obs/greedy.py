@@ -10,8 +10,12 @@ follow from the inverse by block elimination. Removing block j from the state (H
     W <- W - H_:j (H_jj)^-1 W_j,      H <- H - H_:j (H_jj)^-1 H_j:
 
 and the costs add up to E. A cost depends on W only through W W^T, so a W with more outputs than columns is replaced by
-the triangular factor of W^T, which has as many. Source: Hassibi and Stork 1993 (OBS) with the blocks of Frantar and
-Alistarh 2022 (OBC, ZipLM).
+the triangular factor of W^T, which has as many.
+
+With few samples the costs are too small: as many columns as samples explain anything. So the error is also taken on
+samples that were held out, tr((W' - W)^T G_h (W' - W)), at a dozen places of the curve.
+
+Source: Hassibi and Stork 1993 (OBS) with the blocks of Frantar and Alistarh 2022 (OBC, ZipLM).
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
+_MARKS = 12
 
 
 class Elimination:
@@ -28,13 +34,17 @@ class Elimination:
         hessian: A, shape (n, n), float64, positive definite.
         weight: W, shape (n, outputs), float64.
         columns: Columns of each unit [units, width]; -1 where a unit has fewer.
+        held_out: P^T P / rows of samples that took no part in A, shape (n, n); None where there are none.
     """
 
-    def __init__(self, hessian: np.ndarray, weight: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(
+        self, hessian: np.ndarray, weight: np.ndarray, columns: np.ndarray, held_out: np.ndarray | None = None
+    ) -> None:
         self._inverse = _inverse(hessian)
         if weight.shape[1] > weight.shape[0]:
             weight = np.asarray(np.linalg.qr(weight.T, mode="r")).T
-        self._weight = weight.copy()
+        self._weight, self._start, self._held_out = weight.copy(), weight, held_out
+        self._at = np.arange(len(weight))
         self._columns = columns
         self._left = np.asarray((columns >= 0).any(axis=1))
 
@@ -74,12 +84,20 @@ class Elimination:
         self._compact(at)
         return max(cost, 0.0)
 
+    def error(self) -> float:
+        """The error so far on the samples held out; NaN where there are none."""
+        if self._held_out is None:
+            return np.nan
+        change = -self._start
+        change[self._at] += self._weight
+        return max(float(np.einsum("io,io->", change, self._held_out @ change)), 0.0)
+
     def _compact(self, gone: np.ndarray) -> None:
         """Drop the eliminated columns, so that later steps cost less."""
         keep = np.ones(len(self._inverse), dtype=bool)
         keep[gone] = False
         self._inverse = self._inverse[keep][:, keep]
-        self._weight = self._weight[keep]
+        self._weight, self._at = self._weight[keep], self._at[keep]
         place = np.append(np.cumsum(keep) - 1, -1)
         kept = np.append(keep, False)
         self._columns = np.where(kept[self._columns], place[self._columns], -1)
@@ -94,11 +112,14 @@ def eliminate(readers: Sequence[Elimination], rows: np.ndarray, *, choose: bool)
         choose: True to take the cheapest that is left of each row; False to follow `rows` as it stands.
 
     Returns:
-        Units in order of removal [rows, columns], and the error that each column added, shape (columns,).
+        Units in order of removal [rows, columns], and the error that each column added, shape (columns,). Where samples
+        were held out, the error is theirs at a few columns, and between them shared out by the running costs.
     """
     order = np.empty_like(rows)
     added = np.zeros(rows.shape[1])
     left = np.ones(rows.shape, bool)
+    marks = np.unique(np.linspace(0, rows.shape[1], min(rows.shape[1], _MARKS) + 1).round().astype(int))
+    errors = np.zeros(len(marks))
     for column in range(rows.shape[1]):
         for row in range(rows.shape[0]):
             at = column
@@ -108,7 +129,18 @@ def eliminate(readers: Sequence[Elimination], rows: np.ndarray, *, choose: bool)
             left[row, at] = False
             order[row, column] = rows[row, at]
             added[column] += sum(reader.remove(int(rows[row, at])) for reader in readers)
-    return order, added
+        errors[marks == column + 1] = sum(reader.error() for reader in readers)
+    return order, _corrected(added, marks, errors)
+
+
+def _corrected(added: np.ndarray, marks: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Costs scaled between the marks so that they sum to the errors there, which never fall."""
+    if not np.isfinite(errors).all():
+        return added
+    costs = np.concatenate([[0.0], np.cumsum(added)])[marks]
+    gained, paid = np.diff(np.maximum.accumulate(errors)), np.diff(costs)
+    scale = np.where(paid > 0, gained / np.where(paid > 0, paid, 1.0), 1.0)
+    return added * np.repeat(scale, np.diff(marks))
 
 
 def _total(readers: Sequence[Elimination]) -> np.ndarray:

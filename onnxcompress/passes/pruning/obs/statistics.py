@@ -5,14 +5,15 @@ For each reader: G = sum of p p^T over its rows p, their sum m, and their number
     A = G / n + ridge * mean(diag(G / n)) I,
     variance of what it feeds = sum over outputs of (w^T G w / n - (w^T m / n)^2),
 
-or, where it feeds a residual sum, the variance of that sum at the same samples. Sums are float64 and are added in the
-order of the samples; rows are drawn by a generator of (seed, reader, run), so that the same seed gives the same bytes.
+the ridge chosen by the error on the runs held out (one in four); where the reader feeds a residual sum, the variance is
+that sum's. Sums are float64 and are added in the order of the samples; rows are drawn by a generator of (seed, reader,
+run), so that the same seed gives the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
 
 SAMPLES = 512
-RIDGE = 1e-3
+RIDGE, RIDGES = 1e-3, (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_HELD_OUT_EVERY = 4
 _LEAST_ROWS, _MOST_ROWS, _ROWS_A_COLUMN = 4096, 60_000, 16
 _RUN_ELEMENTS = 1 << 24
 _TINY = 1e-12
@@ -58,13 +60,9 @@ class Moments:
         if fed is not None:
             self._fed.add(fed)
 
-    def hessian(self) -> np.ndarray:
-        """A, shape (groups, columns, columns)."""
-        scaled = self.gram / max(self.rows, 1)
-        level = np.trace(scaled, axis1=1, axis2=2) / max(scaled.shape[1], 1)
-        at = np.arange(scaled.shape[1])
-        scaled[:, at, at] += np.maximum(RIDGE * level, _TINY)[:, None]
-        return scaled
+    def mean_gram(self) -> np.ndarray:
+        """G / n, shape (groups, columns, columns)."""
+        return self.gram / max(self.rows, 1)
 
     def variance(self) -> float:
         """Variance of what the reader feeds, summed over its channels."""
@@ -74,6 +72,48 @@ class Moments:
         power = np.einsum("gio,gij,gjo->", weight, self.gram / n, weight, optimize=True)
         mean = np.einsum("gi,gio->go", self.total / n, weight)
         return max(float(power - np.square(mean).sum()), _TINY)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the samples say of one reader.
+
+    Attributes:
+        reader: The reader.
+        fit: Moments of most samples.
+        held_out: Moments of the others; without rows where there are too few samples.
+    """
+
+    reader: Reader
+    fit: Moments
+    held_out: Moments
+
+    def held_gram(self) -> np.ndarray | None:
+        """G / n of the samples held out, shape (groups, columns, columns)."""
+        return self.held_out.mean_gram() if self.held_out.rows else None
+
+    def hessian(self) -> np.ndarray:
+        """A, shape (groups, columns, columns), with the ridge that serves the samples held out best."""
+        gram, held = self.fit.mean_gram(), self.held_gram()
+        level = np.trace(gram, axis1=1, axis2=2) / max(gram.shape[1], 1)
+        ridge = RIDGE if held is None else min(RIDGES, key=lambda r: self._error(gram, held, r * level))
+        return _raised(gram, ridge * level)
+
+    def _error(self, gram: np.ndarray, held: np.ndarray, ridge: np.ndarray) -> float:
+        """Error on the samples held out, with every second class gone and the rest adapted."""
+        gone = np.isin(self.reader.roots, np.unique(self.reader.roots[self.reader.roots >= 0])[1::2])
+        total = 0.0
+        for a, h, w, out in zip(_raised(gram, ridge), held, self.reader.weight, gone, strict=True):
+            change = np.where(out[:, None], -w, 0.0)
+            change[~out] = np.linalg.solve(a[np.ix_(~out, ~out)], a[np.ix_(~out, out)] @ w[out])
+            total += float(np.einsum("io,io->", change, h @ change))
+        return total
+
+
+def _raised(gram: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+    raised, at = gram.copy(), np.arange(gram.shape[1])
+    raised[:, at, at] += np.maximum(ridge, _TINY)[:, None]
+    return raised
 
 
 class _Spread:
@@ -100,8 +140,8 @@ class _Spread:
         return self._square / self.count - float(np.square(mean).sum())
 
 
-def measure(found: Trace, readers: Mapping[int, Reader], ctx: Context) -> dict[int, Moments]:
-    """The moments of each reader, from one walk of the whole model over the samples.
+def measure(found: Trace, readers: Mapping[int, Reader], ctx: Context) -> dict[int, Statistics]:
+    """The statistics of each reader, from one walk of the whole model over the samples.
 
     Args:
         found: The trace; its model is run as it is, before anything is cut.
@@ -116,13 +156,14 @@ def measure(found: Trace, readers: Mapping[int, Reader], ctx: Context) -> dict[i
     names = {name for r in able.values() for name in (*r.sources, r.feeds) if name in available}
     taps = sorted(name for name in names if name not in inputs)
     session = Session(part, options, taps=taps)
-    moments = {at: Moments(reader) for at, reader in able.items()}
+    result = {at: Statistics(reader, Moments(reader), Moments(reader)) for at, reader in able.items()}
     runs = list(_runs(found, taps, ctx))
     for run, feeds in enumerate(runs):
         arrays = {**feeds, **session.run(feeds, taps)}
         for at, reader in able.items():
-            _add(moments[at], reader, arrays, (ctx.seed, at, run), len(runs))
-    return moments
+            into = result[at].held_out if run % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1 else result[at].fit
+            _add(into, reader, arrays, (ctx.seed, at, run), len(runs))
+    return result
 
 
 def _add(
@@ -143,6 +184,6 @@ def _runs(found: Trace, taps: Sequence[str], ctx: Context) -> Iterator[dict[str,
     count = min(len(ctx.data), SAMPLES)
     order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(ctx.data))[:count]
     elements = sum(int(np.prod((found.table.probe(name) or (1,))[1:])) for name in taps)
-    batch = int(np.clip(_RUN_ELEMENTS // max(elements, 1), 1, 16))
+    batch = int(np.clip(_RUN_ELEMENTS // max(elements, 1), 1, max(1, min(16, count // 8))))
     for feeds in feeds_of(found.model, ctx.data.subset(np.sort(order)), batch=batch):
         yield feeds.arrays

@@ -105,3 +105,31 @@ def test_a_column_that_is_always_zero_goes_first_and_for_nothing():
     assert order[0, 0] == 2
     assert added[0] < 1e-6
     assert np.isfinite(added).all()
+
+
+def test_the_curve_is_the_error_on_samples_held_out():
+    """8 columns from 5 samples: in the fit the last columns come for nothing, on other samples they do not."""
+    rng = np.random.default_rng(4)
+    mix = rng.normal(size=(8, 8))
+    few, other = rng.normal(size=(5, 8)) @ mix, rng.normal(size=(500, 8)) @ mix
+    hessian, held = few.T @ few / 5 + 1e-4 * np.eye(8), other.T @ other / 500
+    weight, columns = rng.normal(size=(8, 3)), np.arange(8)[:, None]
+    order, plain = eliminate([Elimination(hessian, weight, columns)], np.arange(8)[None], choose=True)
+    same, added = eliminate([Elimination(hessian, weight, columns, held)], np.arange(8)[None], choose=True)
+    assert np.array_equal(order, same)
+    worst = 0.0
+    for count in range(1, 9):
+        keep = np.setdiff1d(np.arange(8), order[0, :count])
+        change = -weight.copy()
+        change[keep] += np.linalg.solve(hessian[np.ix_(keep, keep)], (hessian @ weight)[keep])
+        worst = max(worst, float(np.trace(change.T @ held @ change)))
+        assert added[:count].sum() == pytest.approx(worst, rel=1e-6)
+    assert added[:3].sum() > 10 * plain[:3].sum()
+
+
+def test_between_marks_the_error_is_shared_out_by_the_costs():
+    hessian, weight, columns = problem(9, 40, 1, 3)
+    held = hessian * 2
+    _, plain = eliminate([Elimination(hessian, weight, columns)], np.arange(40)[None], choose=True)
+    _, added = eliminate([Elimination(hessian, weight, columns, held)], np.arange(40)[None], choose=True)
+    np.testing.assert_allclose(added, 2 * plain, rtol=1e-6)
