@@ -27,9 +27,7 @@ from onnxcompress.runtime import Session
 from onnxcompress.shapes import probe_feeds
 from onnxcompress.testing import context
 
-NOT_YET = {
-    "group norm as exporters write it": "InstanceNormalization over groups freezes the channels inside them",
-}
+NOT_YET: dict[str, str] = {}
 """Minis that the pass prunes less than it could, and what is missing. They are valid and exact all the same."""
 
 EXPECTED = [pytest.param(m, marks=pytest.mark.xfail(strict=True, reason=NOT_YET[m.title]), id=m.title)
