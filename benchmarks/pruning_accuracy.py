@@ -154,15 +154,14 @@ def _score(entry: Entry, outputs: Arrays, truth: Any) -> float:
 def _table(rows: list[Row]) -> str:
     kept = sorted({point["kept"] for row in rows for point in row["points"]}, reverse=True)
     lines = [
-        "| model | whole | " + " | ".join(f"{k:g}x (plain L1)" for k in kept) + " | s |",
-        "|" + "---|" * (len(kept) + 3),
+        "| model | whole | " + " | ".join(f"{k:g}x (plain L1)" for k in kept) + " |",
+        "|" + "---|" * (len(kept) + 2),
     ]
     for row in rows:
         by_kept = {point["kept"]: point for point in row["points"]}
         cells = [_cell(by_kept.get(k)) for k in kept]
         mark = "" if row["labels"] else " (agreement)"
-        seconds = max((p.get("seconds", 0.0) for p in row["points"]), default=0.0)
-        lines.append(f"| {row['model']}{mark} | {100 * row['whole']:.2f} | {' | '.join(cells)} | {seconds:.0f} |")
+        lines.append(f"| {row['model']}{mark} | {100 * row['whole']:.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -185,7 +184,7 @@ Written by `python benchmarks/pruning_accuracy.py --out docs/results/pruning_acc
 Each column is `prune --target-macs Kx --data DATA` with the number of unlabelled samples in the .json (256 where
 nothing else is said), in percent of the test samples; in brackets plain L1 norms, one rate for all layers, nothing
 repaired. Calibration samples are training samples, never test samples. "agreement" counts the test samples on which
-the pruned model says what the whole one says. "s" is the longest of the runs.
+the pruned model says what the whole one says. An empty cell was not run.
 
 {_table(rows)}
 """
