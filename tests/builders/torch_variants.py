@@ -24,7 +24,9 @@ def variants() -> list[Net]:
         for opset in opsets
         if exporter in net.exporters
     ]
-    halves = [replace(n, name=f"{n.name}_fp16", build=_halved(n.build), exporters=("legacy",)) for n in nets]
+    # ONNX Runtime 1.32 dies of an LSTM in half precision that it optimizes.
+    halved = [net for net in nets if net.family != "recurrent"]
+    halves = [replace(n, name=f"{n.name}_fp16", build=_halved(n.build), exporters=("legacy",)) for n in halved]
     return [*made, *halves]
 
 
