@@ -31,7 +31,7 @@ exporters. Each file loses 30 % and 50 % of the channels (`prune --ratio`), with
 - kept: parameters and multiply-accumulates left, of all; without tables: of the weights that are not a table of words.
 - frozen: share of the weights whose every channel must stay, heads (which make the output and are read by no other
   weight) apart, and the reason codes; where an output holds them, what `--allow-output` takes to free them.
-- Rows are kept from run to run: those of a good file may come from an earlier version than the last; `ARGS=--again` makes
+- Rows are kept from run to run: a good one may come from an earlier version than the last; `ARGS=--again` makes
   all anew. A file of the folder without a row has not been run.
 - trace s: the walk that finds what belongs together; s: the whole, with verification. Taken on a shared machine.
 """
