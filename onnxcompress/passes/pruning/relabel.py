@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import attribute
 from onnxcompress.passes.pruning.relabel_picks import fix_gather, fix_pad, fix_shuffles, fix_slice, fix_split
-from onnxcompress.passes.pruning.rewrite import scaled, write
+from onnxcompress.passes.pruning.rewrite import hand_out, scaled, write
 from onnxcompress.passes.pruning.surgery import Cut
 from onnxcompress.passes.pruning.trace import array, constant_tensor
 
@@ -116,16 +116,19 @@ def _resize(cut: Cut, node: ir.Node) -> None:
 def _shape(cut: Cut, node: ir.Node) -> None:
     """What is computed from sizes goes on seeing the sizes as they were; each user of a size was put right above."""
     data = node.inputs[0]
-    change = cut.sizes(data)
-    if data is None or not change:
+    if data is None:
         return
     rank = len(cut.found.shape(data) or ())
-    first = int(attribute(node, "start", 0))
-    last = int(attribute(node, "end", rank))
-    span = list(range(rank))[slice(first, last)]
-    shown = {span.index(axis): sizes for axis, sizes in change.items() if axis in span}
+    span = list(range(rank))[slice(int(attribute(node, "start", 0)), int(attribute(node, "end", rank)))]
+    if constant_tensor(data) is not None:
+        if cut.touches(data):
+            _replace(node, cut.initializer(f"{data.name}_sizes", np.array(cut.found.shape(data), np.int64)[span]))
+        return
+    shown = {span.index(axis): sizes for axis, sizes in cut.sizes(data).items() if axis in span}
+    if not shown:
+        return
     readers = [use for use in node.outputs[0].uses() if not _misses(use.node, set(shown))]
-    if not shown or not readers:
+    if not readers and not node.outputs[0].is_graph_output():
         return
     factor, divisor = np.ones(len(span), np.int64), np.ones(len(span), np.int64)
     for at, (old, now) in shown.items():
@@ -133,6 +136,19 @@ def _shape(cut: Cut, node: ir.Node) -> None:
     value = scaled(cut, node, node.outputs[0], factor, divisor, after=True)
     for use in readers:
         use.node.replace_input_with(use.idx, value)
+    if node.outputs[0].is_graph_output():
+        hand_out(node.outputs[0], value)
+
+
+def _replace(node: ir.Node, value: ir.Value) -> None:
+    """Let everybody read `value` instead of a node's output; a graph output keeps its node."""
+    if not node.outputs[0].is_graph_output():
+        for use in list(node.outputs[0].uses()):
+            use.node.replace_input_with(use.idx, value)
+        return
+    node.op_type, node.domain = "Identity", ""
+    node.attributes.clear()
+    node.replace_input_with(0, value)
 
 
 def _misses(reader: ir.Node, entries: set[int]) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import attribute
-from onnxcompress.passes.pruning.rewrite import inserted, listed, set_entries, write
+from onnxcompress.passes.pruning.rewrite import hand_out, inserted, listed, set_entries, write
 from onnxcompress.passes.pruning.surgery import Cut
 
 
@@ -119,10 +119,6 @@ def fix_shuffles(cut: Cut) -> None:
         gather = taken.producer()
         assert gather is not None
         gather.attributes["axis"] = ir.AttrInt64("axis", pick.axis)
-        taken.type, taken.shape = value.type, value.shape
         for use in list(value.uses()):
             use.node.replace_input_with(use.idx, taken)
-        outputs = maker.graph.outputs if maker.graph is not None else []
-        for at in [i for i, output in enumerate(outputs) if output is value]:
-            outputs[at] = taken
-        value.name, taken.name = taken.name, value.name
+        hand_out(value, taken)

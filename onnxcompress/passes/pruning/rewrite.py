@@ -36,6 +36,15 @@ def inserted(
     return output
 
 
+def hand_out(old: ir.Value, new: ir.Value) -> None:
+    """Let `new` take the name of `old`, and its place among the outputs of its graph."""
+    outputs = old.graph.outputs if isinstance(old.graph, ir.Graph) else []
+    for at in [i for i, output in enumerate(outputs) if output is old]:
+        outputs[at] = new
+    new.type, new.shape = old.type, old.shape
+    old.name, new.name = new.name, old.name
+
+
 def write(cut: Cut, node: ir.Node, index: int, numbers: np.ndarray) -> None:
     """Give an input other numbers; a constant that others read as well is copied."""
     value = node.inputs[index]
@@ -69,14 +78,17 @@ def set_entries(cut: Cut, node: ir.Node, name: str, index: int, entries: dict[in
     if value is None:
         return
     if numbers is not None:
-        new = numbers.astype(np.int64)
+        new = numbers.copy()  # of one type with the other bounds
         for at, number in entries.items():
-            new[at] = number
+            new[at] = min(number, int(np.iinfo(new.dtype).max))
         write(cut, node, index, new)
         return
-    total = cut.found.shape_of(node, index)[0]
-    mask, new = np.zeros(total, bool), np.zeros(total, np.int64)
+    kind = cut.found.dtype(value)
+    total, bounds = cut.found.shape_of(node, index)[0], (kind or ir.DataType.INT64).numpy()
+    mask, new = np.zeros(total, bool), np.zeros(total, bounds)
     for at, number in entries.items():
-        mask[at], new[at] = True, number
+        mask[at], new[at] = True, min(number, int(np.iinfo(bounds).max))
     chosen = [cut.initializer(f"{value.name}_mask", mask), cut.initializer(f"{value.name}_kept", new), value]
-    node.replace_input_with(index, inserted(cut, node, "Where", list(chosen), f"{value.name}_cut"))
+    result = inserted(cut, node, "Where", list(chosen), f"{value.name}_cut")
+    result.type = ir.TensorType(ir.DataType(kind or ir.DataType.INT64))
+    node.replace_input_with(index, result)

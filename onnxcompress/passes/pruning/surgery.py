@@ -54,6 +54,14 @@ class Cut:
         masks = {axis: self.stays(ids) for axis, ids in enumerate(labels) if ids is not None}
         return {axis: (len(m), int(m.sum())) for axis, m in masks.items() if not m.all()}
 
+    def shortens(self, use: Use) -> bool:
+        """Whether a constant loses positions where it is used so."""
+        return any(not self.keep(ids).all() for ids in use.lists())
+
+    def touches(self, value: ir.Value) -> bool:
+        """Whether a constant loses positions anywhere."""
+        return any(use.value is value and self.shortens(use) for use in self.found.uses)
+
     def initializer(self, name: str, numbers: np.ndarray) -> ir.Value:
         """A new constant in the main graph."""
         return add_initializer(self.found.model.graph, fresh_name(self.names, name), numbers)
@@ -65,7 +73,7 @@ def cut_constants(cut: Cut) -> None:
     for use in cut.found.uses:
         by_value.setdefault(use.value, []).append(use)
     for value, uses in by_value.items():
-        touched = [use for use in uses if _is_cut(cut, use)]
+        touched = [use for use in uses if cut.shortens(use)]
         if not touched:
             continue
         numbers = array(value)
@@ -79,10 +87,6 @@ def cut_constants(cut: Cut) -> None:
             fresh = cut.initializer(value.name or "constant", result)
             for node, index in use.ports or [(u.node, u.idx) for u in value.uses()]:
                 node.replace_input_with(index, fresh)
-
-
-def _is_cut(cut: Cut, use: Use) -> bool:
-    return any(not cut.keep(ids).all() for ids in use.lists())
 
 
 def sliced(cut: Cut, use: Use, numbers: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import add_initializer, attribute, fresh_name
+from onnxcompress.passes.pruning.rewrite import hand_out
 
 _FILL: Mapping[str, float] = {
     "LogSoftmax": -np.inf,
@@ -37,13 +38,20 @@ _MEANS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "
 _NORMS = (*_MEANS, "RMSNormalization", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization")
 """Norms; those that subtract the mean come first."""
 
+POLES = ("Acosh", "Div", "Log", "LpNormalization", "Mod", "Pow", "Reciprocal", "ReduceLogSum")
+"""Ops that may make of zero what is no number, which times a weight of zero is none either."""
+
 _SKIP_BIAS = {"SkipLayerNormalization": 4, "SkipSimplifiedLayerNormalization": 3}
 """Where the bias of what is summed before the norm stands."""
 
 
+FIRST_WHERE = 9
+"""The opset that brought Where."""
+
+
 def is_maskable(node: ir.Node, opset: int) -> bool:
-    """Whether `Masker` knows the op; opset 9 has the first Where."""
-    return opset >= 9 and (node.op_type in _FILL or node.op_type in _NORMS)
+    """Whether `Masker` knows the op."""
+    return opset >= FIRST_WHERE and (node.op_type in _FILL or node.op_type in _NORMS)
 
 
 def share(mask: np.ndarray, axes: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray:
@@ -80,6 +88,17 @@ class Masker:
         if node.op_type == "ReduceMean":
             seen = self.add(node, "Div", [seen, self.constant(share(mask, axes, dtype))])
         node.replace_input_with(0, seen)
+
+    def hide(self, node: ir.Node, keep: np.ndarray, dtype: np.dtype[Any]) -> None:
+        """Let the readers of `node` see zero where `keep`, which broadcasts to its output, is False."""
+        old, new = node.outputs[0], ir.Value(name=fresh_name(self._names, "hidden"))
+        chosen = [self.constant(keep), old, self.constant(np.array(0, dtype))]
+        where = ir.Node("", "Where", chosen, outputs=[new])
+        assert node.graph is not None
+        node.graph.insert_after(node, where)
+        for use in [use for use in old.uses() if use.node is not where]:
+            use.node.replace_input_with(use.idx, new)
+        hand_out(old, new)
 
     def mean(self, node: ir.Node, value: ir.Value, axes: list[int]) -> ir.Value:
         """The mean over axes, which stay as ones."""
@@ -131,6 +150,7 @@ class _Norm:
             y = self._affine(self._normalised(x, self._mask, first), 0)
         for use in list(node.outputs[0].uses()):
             use.node.replace_input_with(use.idx, y)
+        hand_out(node.outputs[0], y)
 
     def _grouped(self, x: ir.Value | None) -> ir.Value:
         m, groups, node = self._masker, self._groups, self._node

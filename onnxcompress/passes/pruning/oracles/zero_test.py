@@ -1,8 +1,8 @@
 """Zero test: the reference, which is the original with the doomed slices at zero.
 
 Every weight, bias and additive constant keeps its size and loses its doomed slices. Scales, variances and divisors are
-left as they are: their channel is zero already, and zero there would divide. What takes statistics over a cut axis
-sees only the kept positions (`masking`).
+left as they are: their channel is zero already, and zero there would divide; where the channel itself is divided by, or
+its logarithm taken, the result is zero. What takes statistics over a cut axis sees only the kept positions (`masking`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.passes.pruning.atoms import Ids
-from onnxcompress.passes.pruning.oracles.masking import Masker, is_maskable
+from onnxcompress.passes.pruning.oracles.masking import FIRST_WHERE, POLES, Masker, is_maskable
 from onnxcompress.passes.pruning.oracles.rewriting import Rewritten
 from onnxcompress.passes.pruning.quantized import nothing
 from onnxcompress.passes.pruning.surgery import Cut
@@ -32,7 +32,29 @@ def zeroed(cut: Cut) -> ir.Model:
             dtype = None if x is None else cut.found.dtype(x)
             assert dtype is not None
             masker.mask(copy.nodes[node], _seen(cut, node, axes), [axis for axis, _ in axes], dtype.numpy())
+    if cut.found.model.graph.opset_imports.get("", 1) >= FIRST_WHERE:
+        _hide_poles(cut, copy, masker)
     return copy.model
+
+
+def _hide_poles(cut: Cut, copy: Rewritten, masker: Masker) -> None:
+    for node, twin in copy.nodes.items():
+        kind = cut.found.dtype(node.outputs[0]) if node.op_type in POLES else None
+        keep = _kept(cut, node.outputs[0]) if kind is not None and kind.is_floating_point() else None
+        if keep is not None and kind is not None:
+            masker.hide(twin, keep, kind.numpy())
+
+
+def _kept(cut: Cut, value: ir.Value) -> np.ndarray | None:
+    """The positions of a tensor that stay, broadcast along the axes that stay whole; None where all do."""
+    labels, joints = cut.found.labels.get(value, []), cut.found.joints.get(value, ())
+    by_row = {axis for joint in joints for axis in joint.axes}
+    lists = [((axis,), ids) for axis, ids in enumerate(labels) if ids is not None and axis not in by_row]
+    result = np.ones((1,) * len(labels), bool)
+    for axes, ids in [*lists, *((joint.axes, joint.ids) for joint in joints)]:
+        sizes = dict(zip(axes, ids.shape, strict=True))
+        result = result & cut.keep(ids).reshape([sizes.get(axis, 1) for axis in range(len(labels))])
+    return None if result.all() else result
 
 
 def _seen(cut: Cut, node: ir.Node, axes: list[tuple[int, Ids]]) -> np.ndarray:
