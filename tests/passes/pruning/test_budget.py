@@ -10,7 +10,7 @@ from onnxcompress.passes.prune_channels import PruneChannels
 from onnxcompress.passes.pruning.budget import channel_budget, mac_budget, parameter_budget
 from onnxcompress.passes.pruning.cells import cells
 from onnxcompress.passes.pruning.importance import importance
-from onnxcompress.passes.pruning.plan import decide
+from onnxcompress.passes.pruning.plan import aim_of, decide
 from onnxcompress.passes.pruning.rules import RULES
 from onnxcompress.passes.pruning.walk import trace
 from onnxcompress.shapes import infer
@@ -31,7 +31,8 @@ def prepared(name):
 def test_the_cost_foreseen_is_the_cost_that_comes(name, figure):
     model, found, choices = prepared(name)
     ctx, before = context(model), costs(model)
-    decision = decide(found, choices, PruneChannels(ratio=0.4), ctx, before)
+    aim = aim_of(found, PruneChannels(ratio=0.4), before)
+    decision = decide(found, choices, PruneChannels(ratio=0.4), ctx, aim)
     if figure == "macs":
         budget = mac_budget(found, choices, before.macs_by_node, before.macs)
     else:
