@@ -17,10 +17,11 @@ DISCRETE = frozenset(
     [
         *["ArgMax", "ArgMin", "TopK", "NonMaxSuppression", "NonZero", "Unique", "Hardmax", "Round", "Floor", "Ceil"],
         *["Sign", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Multinomial", "RoiAlign", "MaxRoiPool"],
-        *["Mod", "IsInf", "IsNaN", "BitShift", "StringNormalizer", "TfIdfVectorizer", "NonMaxSuppressionV2"],
+        *["Mod", "BitShift", "StringNormalizer", "TfIdfVectorizer", "NonMaxSuppressionV2"],
     ]
 )
-"""Operators whose output jumps where their float input moves a little."""
+"""Operators whose output jumps where their float input moves a little. IsNaN and IsInf do not belong to them: exporters
+guard every attention with them, and no rounding makes a number of NaN."""
 
 RANDOM = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"]

@@ -32,8 +32,24 @@ def permuted(cut: Cut, seed: int) -> tuple[ir.Model, set[str]] | None:
         return None
     copy = Rewritten(found, cut.names)
     copy.edit(lambda use, numbers: _reordered(use, numbers, content))
+    showing = _showing(found, content)
     lists = {value.name or "": [ids for ids in labels if ids is not None] for value, labels in found.labels.items()}
-    return copy.model, {name for name, each in lists.items() if any((content[ids] != ids).any() for ids in each)}
+    return copy.model, {name for name, each in lists.items() if any(showing[ids].any() for ids in each)}
+
+
+def _showing(found: Trace, content: Ids) -> np.ndarray:
+    """One bool an atom: True where a tensor with that atom shows that something moved.
+
+    Where channels trade places inside the rows of a divided axis, its slots stay, but what they hold is another.
+    """
+    moved, roots = content != np.arange(len(content)), found.atoms.roots
+    stirred = np.zeros(len(content), bool)
+    for product in found.products:
+        stirred[roots(product.factors[:, moved[product.whole]].ravel())] = True
+    for split in found.splits:
+        if moved[split.ids].any():
+            stirred[roots(np.concatenate([_NONE, *split.lists]))] = True
+    return moved | stirred[roots(np.arange(len(content)))]
 
 
 def contents(found: Trace, seed: int) -> Ids:

@@ -38,9 +38,16 @@ ROUNDING = 8.0
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison found: the worst difference, and tensors whose difference is not rounding for certain."""
+    """What a comparison found: the worst difference, how many tensors were compared, and those in doubt.
+
+    Attributes:
+        worst: Largest difference, of the range.
+        tensors: How many tensors could be compared.
+        doubtful: Differences that are not rounding for certain, by tensor.
+    """
 
     worst: float
+    tensors: int
     doubtful: Mapping[str, float]
 
 
@@ -78,13 +85,13 @@ class PostCondition:
             raise failure("shapes do not fit together after the cut", complaint)
         names = self._wanted.names if self._exact else ()
         got = [self._recorded(model, names, optimize=False)]
-        worst = self._compared(model, self._wanted, got[0])
+        found = [self._compared(model, self._wanted, got[0])]
         if self._full:
             plain, fused = self._record(self._whole, optimize=True), self._recorded(model, names, optimize=True)
-            worst = max(worst, self._compared(model, plain, fused))
+            found.append(self._compared(model, plain, fused))
         else:
             self._check_traced_sizes(model)
-        return self._finding(worst, compared=bool(got[0].names))
+        return self._finding(max(each.worst for each in found), compared=found[0].tensors > 0)
 
     def _sizes(self, model: ir.Model) -> list[Feeds]:
         batch = other_batch(model, self._table, self._ctx)
@@ -118,8 +125,8 @@ class PostCondition:
             if wanted is not None and found is not None and wanted != found:
                 raise failure("a cut changed an output", f"its shape {list(wanted)} became {list(found)}", name)
 
-    def _compared(self, model: ir.Model, wanted: Recording, got: Recording) -> float:
-        """The worst difference; raises where it is no rounding."""
+    def _compared(self, model: ir.Model, wanted: Recording, got: Recording) -> Compared:
+        """How far apart they are; raises where it is no rounding."""
         inner = {name: axes for name, axes in self._kept.items() if name not in wanted.outputs}
         places = {name: {a: np.array(at) for a, at in axes.items()} for name, axes in inner.items()}
         wanted = narrow(wanted, {**places, **left(self._whole, model)})
@@ -129,7 +136,7 @@ class PostCondition:
         for name, apart in found.doubtful.items():
             node = first_difference(self._whole, model, self._traced, self._kept, self._ctx.runtime)
             raise difference("the cut model computes other numbers than the masked original", name, apart, node)
-        return found.worst
+        return found
 
     def _judged(self, wanted: Recording, got: Recording, reference: ir.Model, model: ir.Model) -> Compared:
         limit, most = limit_of(reference, model), tolerance_of(reference, model).relative
@@ -138,7 +145,7 @@ class PostCondition:
         if doubtful and all(found <= most for found in doubtful.values()):
             own = gaps(wanted, self._record(_nudged(reference)), limit.within)
             doubtful = {name: found for name, found in doubtful.items() if found > ROUNDING * own.get(name, 0.0)}
-        return Compared(max(apart.values(), default=0.0), doubtful)
+        return Compared(max(apart.values(), default=0.0), len(apart), doubtful)
 
     def _permutation(self, model: ir.Model) -> float | None:
         """The permutation test's difference; None where no two channels may trade places."""
@@ -152,7 +159,7 @@ class PostCondition:
         found = self._judged(wanted, got, model, changed)
         for name, apart in found.doubtful.items():
             raise difference("channels that traded places everywhere changed the numbers", name, apart, "")
-        return found.worst
+        return found.worst if found.tensors else None
 
     def _finding(self, worst: float, *, compared: bool) -> Finding:
         numbers: dict[str, float | int | str] = {"probes": len(self._probes)}
