@@ -81,6 +81,8 @@ class _Move:
         if block is not None and block.table is None:
             parts[block.outputs[0]][axis] = ids
             return []
+        if block is not None and block.table is not None and not block.table.size:
+            return []  # nothing is taken of it
         spread = self._spread(axis)
         if spread is None or not spread.axes:
             taken = ids if spread is None else ids[np.unique(spread.index)]
@@ -134,7 +136,7 @@ class _Move:
 
     def _traced(self, axis: int) -> _Spread | None:
         block = self._blocks.get(axis)
-        if block is None:
+        if block is None or (block.table is not None and not block.table.size):
             return None
         if block.table is None:
             return _Spread(block.outputs, np.arange(self._shape[axis]))

@@ -116,7 +116,7 @@ def gaps(wanted: Recording, got: Recording, within: float) -> dict[str, float]:
 
 def gap(wanted: np.ndarray, got: np.ndarray, within: float = 1.0) -> float:
     """The difference that the fraction `within` of all elements keeps to, over the largest reference value."""
-    a, b = wanted.astype(np.float64), got.astype(np.float64)
+    a, b = (np.atleast_1d(numbers).astype(np.float64) for numbers in (wanted, got))
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
         return 0.0
