@@ -88,6 +88,7 @@ class _Move:
             taken = ids if spread is None else ids[np.unique(spread.index)]
             self._freeze(taken, "PRUNE-FROZEN-SINGLE", "a single channel is taken out of it")
             return []
+        spread = self._needed(spread, ids)
         line = ids[spread.index]
         if len(spread.axes) == 1 and spread.axes[0] != LOST:
             parts[spread.axes[0]][axis] = line
@@ -97,6 +98,15 @@ class _Move:
             self._freeze(ids, "PRUNE-FROZEN-OVERLAP", "lays it out in windows that overlap")
             return []
         return self._divided(axis, spread, line, lists, parts)
+
+    def _needed(self, spread: _Spread, ids: Ids) -> _Spread:
+        """Without the axes along which a channel only repeats: pixels that were flattened with it, and come back."""
+        classes = self._found.atoms.roots(ids[spread.index])
+        varies = [at for at in range(classes.ndim) if (classes != classes.take([0], axis=at)).any()]
+        if not varies or len(varies) == classes.ndim:
+            return spread
+        chosen = tuple(slice(None) if at in varies else 0 for at in range(classes.ndim))
+        return _Spread(tuple(spread.axes[at] for at in varies), spread.index[chosen])
 
     def _divided(
         self, axis: int, spread: _Spread, line: np.ndarray, lists: tuple[Ids, ...], parts: list[dict[int, Ids]]
