@@ -2,8 +2,9 @@
 
 The algebra: a slot is a position of a divided axis; it holds one channel of each row (head, group, direction). Two
 channels of a row may trade places iff everything else stays as it is: they stand in the same rows of every divided
-list, their members were born in the same constants, and their members met each other in the same way. That is a
-signature, a sum of hashes over a class. A row is free iff each slot holds exactly one channel of its signature.
+list and in the same tensors, their members were born in the same constants, and their members met each other in the
+same way. That is a signature, a sum of hashes over a class. A row is free iff each slot holds exactly one channel of
+its signature.
 """
 
 from __future__ import annotations
@@ -59,11 +60,20 @@ def signatures(found: Trace) -> np.ndarray:
         names = np.broadcast_to(np.arange(rows[..., 0].size).reshape(*rows.shape[:-1], 1), rows.shape).ravel()
         pairs = np.unique(np.stack([roots[rows.ravel()], names]), axis=1) if rows.size else np.zeros((2, 0), np.int64)
         np.add.at(total, pairs[0], hashed(np.full(1, -1), np.full(1, number), pairs[1]))
+    for number, ids in enumerate(_tensor_lists(found)):
+        np.add.at(total, np.unique(roots[ids]), hashed(np.full(1, -2), np.full(1, number)))
     total |= np.uint64(1)
     # What other axes are made of would have to move along with them.
     for ids in (*found.pinned, *(product.factors.ravel() for product in found.products)):
         total[roots[ids]] = 0
     return total[roots]
+
+
+def _tensor_lists(found: Trace) -> list[Ids]:
+    """Every list of a tensor once: what happens to a part of the channels alone happens to a list of its own."""
+    lists = [ids for labels in found.labels.values() for ids in labels if ids is not None]
+    joints = [joint.ids for each in found.joints.values() for joint in each]
+    return list({id(ids): ids for ids in (*lists, *joints)}.values())
 
 
 def _rank(roots: np.ndarray) -> np.ndarray:
