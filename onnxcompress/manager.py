@@ -114,6 +114,8 @@ class PassManager:
         """
         if seed < 0:
             raise UsageError(f"--seed {seed} is negative", hint="Give 0 or more.", code="USAGE-BAD-VALUE")
+        for each in self.passes:
+            each.check()
         original = model_io.load(model)
         scope = scope or Scope()
         graph.select_nodes(original, (*scope.only, *scope.exclude))  # refuses a pattern without a match

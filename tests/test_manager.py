@@ -313,3 +313,9 @@ def test_with_a_teacher_the_student_is_measured_against_it() -> None:
 def test_exact_passes_in_a_row_share_a_transaction() -> None:
     groups = transactions([Look(), ExactScale(), Scale(), Scale(), Early()])
     assert [[p.name for p in group] for group in groups] == [["look", "exact-scale"], ["scale"], ["scale"], ["early"]]
+
+
+def test_options_are_checked_before_any_work(tmp_path):
+    manager = PassManager([registry.make_pass("prune-channels", {"ratio": 1.0})])
+    with pytest.raises(UsageError, match="--ratio 1 is out of range"):
+        manager.run(tmp_path / "not-there.onnx")

@@ -45,8 +45,8 @@ def prune(
 ) -> None:
     """Remove whole channels, filters, neurons and hidden units, with everything that depends on them.
 
-    With --data the rest is refitted to the original's outputs and the loss is measured; without, the repair
-    is weaker, little is removed by default, and accuracy is NOT measured.
+    With --data the rest is refitted to the original's outputs and the loss is measured. Without, nothing is
+    refitted: most of the accuracy may go with half of the channels, and it is NOT measured.
 
     --weights (or --sparsity, --threshold) sets single weights to zero instead: the zipped file shrinks, a dense
     runtime gains no time. Channels go as well where an amount of them is given (--ratio, --target-macs, ...);

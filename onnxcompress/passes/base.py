@@ -135,6 +135,13 @@ class Pass(ABC):
     needs_data: ClassVar[str] = "never"
     not_after: ClassVar[tuple[str, ...]] = ()
 
+    def check(self) -> None:  # noqa: B027  # most passes have nothing to refuse
+        """Refuse options that are out of range or contradict each other, before any work.
+
+        Raises:
+            UsageError: Naming the option.
+        """
+
     @abstractmethod
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Edit `model` in place and yield what was done and what was left alone, with reason codes.

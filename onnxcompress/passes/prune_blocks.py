@@ -35,9 +35,15 @@ class PruneBlocks(Pass):
     )
     block_samples: int = option(64, "At most this many samples tell which blocks go.")
 
-    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
-        """Shorten `model` in place; see `onnxcompress.passes.depth`."""
-        from onnxcompress.passes.depth.shorten import check_options, shorten
+    def check(self) -> None:
+        """Refuse a fraction that is out of range."""
+        from onnxcompress.passes.depth.shorten import check_options
 
         check_options(self)
+
+    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
+        """Shorten `model` in place; see `onnxcompress.passes.depth`."""
+        from onnxcompress.passes.depth.shorten import shorten
+
+        self.check()
         return shorten(model, ctx, self)

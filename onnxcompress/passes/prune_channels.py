@@ -57,10 +57,15 @@ class PruneChannels(Pass):
     plan: str = option("", "Cut what a file says that --plan-out wrote, instead of choosing.")
     allow_miss: bool = option(False, "Where a target cannot be met, take the best that can.")
 
-    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
-        """Cut `model` in place; see `onnxcompress.passes.pruning`."""
+    def check(self) -> None:
+        """Refuse what contradicts itself or asks for nothing."""
         from onnxcompress.passes.pruning.plan import check_options
-        from onnxcompress.passes.pruning.prune import prune
 
         check_options(self)
+
+    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
+        """Cut `model` in place; see `onnxcompress.passes.pruning`."""
+        from onnxcompress.passes.pruning.prune import prune
+
+        self.check()
         return prune(model, ctx, self)

@@ -31,7 +31,7 @@ class PruneWeights(Pass):
     weights: str = option(
         "threshold",
         "threshold: the same fraction of each layer; global: the smallest of all layers; histogram: each layer's "
-        "valley; 2:4 or any N:M: N of every M stay, along the input channels.",
+        "valley; 2:4 or any N:M, N of every M stay along the input channels.",
     )
     sparsity: float | None = option(
         None, "Fraction of the weights to set to zero, 0 to 1 (0.5 by default); at most that for histogram."
@@ -46,10 +46,15 @@ class PruneWeights(Pass):
     samples: int = option(256, "At most this many samples are used.")
     rows: int = option(30_000, "At most this many rows enter the second moments of one layer.")
 
-    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
-        """Zero weights of `model` in place; see `onnxcompress.passes.sparsifying`."""
+    def check(self) -> None:
+        """Refuse what is out of range or contradicts itself."""
         from onnxcompress.passes.sparsifying.amounts import check_options
-        from onnxcompress.passes.sparsifying.sparsify import sparsify
 
         check_options(self)
+
+    def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
+        """Zero weights of `model` in place; see `onnxcompress.passes.sparsifying`."""
+        from onnxcompress.passes.sparsifying.sparsify import sparsify
+
+        self.check()
         return sparsify(model, ctx, self)

@@ -42,6 +42,8 @@ def frozen_findings(found: Trace) -> Iterator[Finding]:
 def reason_counts(found: Trace) -> str:
     """``20 of 60 channels must stay (PRUNE-FROZEN-OUTPUT 10, PRUNE-FROZEN-OP 10)``; each channel counts once."""
     whole, by_reason = channel_counts(found)
+    if not whole:
+        return "no operator of this model makes channels with weights"
     listed = ", ".join(f"{code} {count:,}" for code, count in by_reason.items())
     return f"{sum(by_reason.values()):,} of {whole:,} channels must stay" + (f" ({listed})" if listed else "")
 

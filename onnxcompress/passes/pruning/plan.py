@@ -16,7 +16,7 @@ from onnxcompress.passes.pruning import allocate, steps
 from onnxcompress.passes.pruning.budget import Budget, channel_budget, mac_budget, parameter_budget, removed
 from onnxcompress.passes.pruning.cells import Cell
 from onnxcompress.passes.pruning.frozen import reason_counts
-from onnxcompress.passes.pruning.rates import check_rate, floor_of, goal_of, layer_rate
+from onnxcompress.passes.pruning.rates import check_goal, check_rate, floor_of, goal_of, layer_rate
 from onnxcompress.passes.pruning.surgery import all_lists
 from onnxcompress.passes.pruning.trace import Trace
 
@@ -67,6 +67,8 @@ def check_options(options: PruneChannels) -> None:
         return
     floor_of(options.min_channels)
     goals = [name for name in ("target_macs", "target_params", "target_latency") if getattr(options, name)]
+    for name in goals:
+        check_goal(name, getattr(options, name))
     rates = [name for name in _RATES if getattr(options, name)] + (["layer"] if options.layer else [])
     if len(goals) > 1 or (goals and rates):
         both = " and ".join(f"--{name.replace('_', '-')}" for name in (goals + rates)[:2])

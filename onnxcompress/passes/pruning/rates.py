@@ -60,6 +60,18 @@ def floor_of(text: str | int) -> Floor:
     raise UsageError(f"cannot read --min-channels {words!r}", hint=hint, code="USAGE-PRUNE-COUNT")
 
 
+def check_goal(name: str, text: str) -> None:
+    """Refuse a target that cannot be read, whatever the model.
+
+    Raises:
+        UsageError: Naming the option `name`.
+    """
+    if name == "target_latency":
+        latency_goal(text, 1.0)
+    else:
+        goal_of(text, 1.0, f"--{name.replace('_', '-')}")
+
+
 def goal_of(text: str, whole: float, option: str) -> float:
     """``0.5x`` of the original, or an absolute number with k, M or G.
 
@@ -70,12 +82,13 @@ def goal_of(text: str, whole: float, option: str) -> float:
     hint = f"Write {option} as 0.5x (of the original) or as an absolute figure such as 2M."
     unit = units.get(text[-1:], None)
     try:
-        goal = float(text) if unit is None else float(text[:-1]) * unit
+        figure = float(text) if unit is None else float(text[:-1])
     except ValueError:
-        goal = math.nan
-    if math.isnan(goal):
+        figure = math.nan
+    if math.isnan(figure):
         raise UsageError(f"cannot read {option} {text!r}", hint=hint, code="USAGE-TARGET")
-    if not goal > 0:
+    goal = figure * (1.0 if unit is None else unit)
+    if not figure > 0:
         raise UsageError(f"{option} {text} leaves nothing", hint=hint, code="USAGE-TARGET")
     if text[-1:] == "x" and goal > whole:
         raise UsageError(f"{option} {text} is no reduction", hint=hint, code="USAGE-TARGET")

@@ -67,6 +67,8 @@ class _Work:
     def lowest(self) -> float:
         """The level that remains when every cell gives all that it may."""
         budget, limits = self._budget(self._cells)
+        if not budget.whole:
+            return 1.0
         return budget.cost(np.array([stops[-1] for stops in limits], np.int64)) / budget.whole
 
     def decision(self, level: float) -> Decision:
@@ -113,12 +115,13 @@ def _told(best: Timing, cuts: int, work: _Work, *, missed: bool) -> Finding:
 
 
 def _missed(options: PruneChannels, found: Trace, best: Timing) -> GateError:
-    nearest = np.ceil(100 * best.ratio) / 100
+    nearest = np.ceil(100 * best.ratio + 1e-9) / 100 + 0.01
+    instead = f"Ask for --target-latency {nearest:g}x, take" if nearest < 1 else "Take"
     return GateError(
         f"--target-latency {options.target_latency} cannot be met; nothing was written",
-        why=f"the fastest cut takes {best.ms:.3g} ms, {best.ratio:.2f}x of {best.original_ms:.3g} ms; "
-        + reason_counts(found),
-        hint=f"Ask for --target-latency {nearest:g}x, take what there is with --allow-miss, or see what holds the rest "
+        why=f"the fastest cut takes {best.ms:.3g} ms where the model takes {best.original_ms:.3g} ms "
+        f"(median of the paired ratios {best.ratio:.2f}x); " + reason_counts(found),
+        hint=f"{instead} what there is with --allow-miss, or see what holds the rest "
         "with `onnxcompress prune MODEL --explain`.",
         code="GATE-TARGET-MISSED",
     )
