@@ -128,3 +128,10 @@ def test_kl_does_not_collapse_behind_a_relu() -> None:
 def test_an_unknown_rule_is_refused_with_the_choices() -> None:
     with pytest.raises(UsageError, match="uniform, histogram, kl, mse"):
         calibrator("entropy")
+
+
+def test_kl_keeps_what_stands_out_of_a_constant_background() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([np.full(9_000, 0.25), np.abs(rng.standard_normal(1_000)) * 3 + 1]).astype(np.float32)
+    _, high = calibrator("kl")(of(values))
+    assert high >= np.quantile(values, 0.99)
