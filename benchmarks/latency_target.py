@@ -55,9 +55,10 @@ def row(path: Path, size: int, goal: str, threads: int) -> str:
     """One cut, and its time measured anew."""
     key, _, value = goal.partition("=")
     start = time.perf_counter()
-    result = oc.prune(path, threads=threads, allow_miss=True, **{key: value})
+    options = RuntimeOptions(threads=threads)
+    result = oc.prune(path, runtime=options, allow_miss=True, **{key: value})
     seconds = time.perf_counter() - start
-    original, options = model_io.load(path), RuntimeOptions(threads=threads)
+    original = model_io.load(path)
     feeds = batch_for(original, probe_feeds(original, batch=1), options=options)
     found = latency({"before": original, "after": result.model}, feeds, options=options)
     kept = costs(result.model).macs / costs(original).macs
