@@ -33,9 +33,6 @@ exporters. Each file loses 30 % and 50 % of the channels (`prune --ratio`), with
   weight) apart, and the reason codes; where an output holds them, what `--allow-output` takes to free them.
 - Rows are kept from run to run: a good one may come from an earlier version than the last; `ARGS=--again` makes
   all anew. A file of the folder without a row has not been run.
-- Most rows are older than the permutation test of `--verify full`. With it, BERT, GPT-2, Llama and Qwen3 of
-  transformers (`legacy`) are refused (PRUNE-ORACLE); with `--verify quick` GPT-2 and Llama pass. Whether the map or
-  the test errs is open. The good counts below are an upper bound until all rows are made anew.
 - trace s: the walk that finds what belongs together; s: the whole, with verification. Taken on a shared machine.
 """
 
