@@ -107,8 +107,7 @@ def _choose(source: DataSource, samples: int | None, seed: int) -> DataSource:
         return source
     if samples < 1:
         raise UsageError(f"--samples {samples} leaves nothing", hint="Give at least 1.", code="USAGE-SAMPLES")
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(source))
-    return source.subset(np.sort(order[:samples]))
+    return source.draw(samples, seed=seed)
 
 
 def _open(spec: Any, specs: list[InputSpec], options: _Options) -> DataSource:

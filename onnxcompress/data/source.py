@@ -62,6 +62,11 @@ class DataSource(ABC):
         """The samples at `indices` as a source of their own."""
         return SubsetSource(self, np.asarray(indices, dtype=np.int64))
 
+    def draw(self, count: int, *, seed: int = 0) -> DataSource:
+        """A seeded choice of at most `count` samples, in their order."""
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(self))
+        return self.subset(np.sort(order[:count]))
+
     def split(self, fraction: float = 0.2, *, seed: int = 0) -> tuple[DataSource, DataSource]:
         """A (rest, held-out) pair: a seeded choice of ``fraction`` of the samples is held out, at least one."""
         order = np.random.Generator(np.random.PCG64(seed)).permutation(len(self))

@@ -133,7 +133,7 @@ class _Cones:
             if node in cone or node not in self._order or not self._only_for(node, cone, adder, index):
                 continue
             cone.add(node)
-            todo.extend(p for value in _reads(node) if (p := value.producer()) is not None)
+            todo.extend(p for value in reads(node) if (p := value.producer()) is not None)
         return cone
 
     def _only_for(self, node: ir.Node, cone: set[ir.Node], adder: ir.Node, index: int) -> bool:
@@ -148,11 +148,11 @@ class _Cones:
 
 
 def _border(cone: set[ir.Node]) -> set[ir.Value]:
-    read = {value for node in cone for value in _reads(node) if not is_constant(value)}
+    read = {value for node in cone for value in reads(node) if not is_constant(value)}
     return {value for value in read if value.producer() not in cone}
 
 
-def _reads(node: ir.Node) -> list[ir.Value]:
+def reads(node: ir.Node) -> list[ir.Value]:
     """What a node reads, the captures of its bodies among them."""
     inner = list(_inside(node))
     own = set(inner)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import add_initializer, all_names, fresh_name
-from onnxcompress.passes.depth.branches import Branch
+from onnxcompress.passes.depth.branches import Branch, reads
 from onnxcompress.passes.normalizing.dead import remove_dead
 from onnxcompress.shapes import ShapeTable
 
@@ -64,10 +62,5 @@ def unused_inputs(model: ir.Model) -> set[str]:
         if value not in seen:
             seen.add(value)
             maker = value.producer()
-            todo.extend(_read_by(maker) if maker is not None else [])
+            todo.extend(reads(maker) if maker is not None else [])
     return {value.name or "" for value in model.graph.inputs if value not in seen}
-
-
-def _read_by(node: ir.Node) -> Sequence[ir.Value]:
-    inner = [n for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for n in a.as_graph().all_nodes()]
-    return [value for each in (node, *inner) for value in each.inputs if value is not None]

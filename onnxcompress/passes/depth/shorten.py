@@ -149,6 +149,5 @@ class _Work:
         source, ctx = self._ctx.data, self._ctx
         if source is None:
             return [dict(table.feeds)]
-        count = min(len(source), self._options.block_samples)
-        order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(source))[:count]
-        return [feeds.arrays for feeds in feeds_of(self._model, source.subset(np.sort(order)), batch=_BATCH)]
+        drawn = source.draw(self._options.block_samples, seed=ctx.seed)
+        return [feeds.arrays for feeds in feeds_of(self._model, drawn, batch=_BATCH)]

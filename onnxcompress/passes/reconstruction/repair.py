@@ -32,7 +32,7 @@ def repair(model: ir.Model, ctx: Context, *, samples: int, rows: int) -> Iterato
     if ctx.data is None:
         yield from compensate(model, ctx.teacher, kept, allowed)
         return
-    runs = _runs(model, ctx, samples)
+    runs = runs_of(model, ctx, samples)
     if len(runs) < 2:
         yield Finding("RECONSTRUCT-TOO-FEW", "nothing refitted: at least two batches of samples are needed")
         return
@@ -46,12 +46,12 @@ def repair(model: ir.Model, ctx: Context, *, samples: int, rows: int) -> Iterato
     yield _judge(before, model, teacher, runs, ctx)
 
 
-def _runs(model: ir.Model, ctx: Context, samples: int) -> list[Run]:
+def runs_of(model: ir.Model, ctx: Context, samples: int) -> list[Run]:
+    """At most `samples` of the context's samples, drawn by its seed, as inputs of at least ten runs."""
     assert ctx.data is not None
-    count = min(len(ctx.data), samples)
-    order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(ctx.data))[:count]
-    batch = max(1, min(_BATCH, count // 10))
-    return [feeds.arrays for feeds in feeds_of(model, ctx.data.subset(np.sort(order)), batch=batch)]
+    drawn = ctx.data.draw(samples, seed=ctx.seed)
+    batch = max(1, min(_BATCH, len(drawn) // 10))
+    return [feeds.arrays for feeds in feeds_of(model, drawn, batch=batch)]
 
 
 def _inferred(model: ir.Model, teacher: ir.Model, run: Run, ctx: Context) -> Kept:

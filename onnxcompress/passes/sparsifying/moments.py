@@ -18,23 +18,12 @@ from onnxcompress.passes.reconstruction.linear import Linear
 from onnxcompress.passes.reconstruction.patches import choose
 from onnxcompress.passes.reconstruction.solve import Normal
 from onnxcompress.passes.reconstruction.stream import Run, Stream
-from onnxcompress.runtime.source import feeds_of
 
-_BATCH = 32
 _HELD_OUT_EVERY = 5
 _CHUNK_BYTES = 1 << 26
 
 Add = Callable[[np.ndarray, np.ndarray, bool], None]
 """Takes rows (g, n, c), their targets (g, n, r), and whether they only judge."""
-
-
-def batches(model: ir.Model, ctx: Context, samples: int) -> list[Run]:
-    """At most `samples` of the context's samples, drawn by its seed, as inputs of runs."""
-    assert ctx.data is not None
-    count = min(len(ctx.data), samples)
-    order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(ctx.data))[:count]
-    batch = max(1, min(_BATCH, count // 10))
-    return [feeds.arrays for feeds in feeds_of(model, ctx.data.subset(np.sort(order)), batch=batch)]
 
 
 @dataclass

@@ -11,10 +11,11 @@ import onnx_ir as ir
 from onnxcompress.graph import in_scope, set_constant, tensor_of
 from onnxcompress.passes.base import Context
 from onnxcompress.passes.reconstruction.linear import Linear, linear_of
+from onnxcompress.passes.reconstruction.repair import runs_of
 from onnxcompress.passes.sparsifying.amounts import Amount, amounts
 from onnxcompress.passes.sparsifying.effect import tensors, zipped
 from onnxcompress.passes.sparsifying.magnitude import gone
-from onnxcompress.passes.sparsifying.moments import Walk, batches
+from onnxcompress.passes.sparsifying.moments import Walk
 from onnxcompress.passes.sparsifying.n_m import NM, pattern_of
 from onnxcompress.passes.sparsifying.update import Updated, update
 from onnxcompress.passes.sparsifying.weights import Weight, find
@@ -82,7 +83,7 @@ def _with_data(
     model: ir.Model, chosen: Sequence[Amount], linears: Mapping[Weight, Linear], ctx: Context, options: PruneWeights
 ) -> Outcomes:
     by_weight = {a.weight: a for a in chosen}
-    walk = Walk(model, list(linears.values()), batches(model, ctx, options.samples), options.rows, ctx)
+    walk = Walk(model, list(linears.values()), runs_of(model, ctx, options.samples), options.rows, ctx)
     outcomes: Outcomes = {}
     for done, (weight, linear) in enumerate(linears.items()):
         ctx.progress("prune-weights", done, len(linears))

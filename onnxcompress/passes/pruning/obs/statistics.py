@@ -181,9 +181,8 @@ def _add(
 def _runs(found: Trace, taps: Sequence[str], ctx: Context) -> Iterator[dict[str, np.ndarray]]:
     """Inputs of each run: as many samples at once as their tapped tensors stay small."""
     assert ctx.data is not None
-    count = min(len(ctx.data), SAMPLES)
-    order = np.random.Generator(np.random.PCG64(ctx.seed)).permutation(len(ctx.data))[:count]
+    drawn = ctx.data.draw(SAMPLES, seed=ctx.seed)
     elements = sum(int(np.prod((found.table.probe(name) or (1,))[1:])) for name in taps)
-    batch = int(np.clip(_RUN_ELEMENTS // max(elements, 1), 1, max(1, min(16, count // 8))))
-    for feeds in feeds_of(found.model, ctx.data.subset(np.sort(order)), batch=batch):
+    batch = int(np.clip(_RUN_ELEMENTS // max(elements, 1), 1, max(1, min(16, len(drawn) // 8))))
+    for feeds in feeds_of(found.model, drawn, batch=batch):
         yield feeds.arrays
