@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxcompress.graph import add_initializer, all_names, attribute, fresh_name, label, tensor_of
 from onnxcompress.passes.quantization.bias import bias_scale, least_weight_scale, quantized_bias
 from onnxcompress.passes.quantization.linear import Linear
-from onnxcompress.passes.quantization.plan import Pair, Plan, Use
+from onnxcompress.passes.quantization.placement.plan import Pair, Plan, Use
 from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
 from onnxcompress.targets import Target
 

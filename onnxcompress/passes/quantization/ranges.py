@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxcompress.calibrators import FloatHistogram, calibrator, collect
 from onnxcompress.data import DataSource
-from onnxcompress.passes.quantization.plan import Plan
+from onnxcompress.passes.quantization.placement.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, activation_grid
 from onnxcompress.shapes import ShapeTable
 from onnxcompress.targets import Target

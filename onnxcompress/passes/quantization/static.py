@@ -15,8 +15,8 @@ from onnxcompress.passes.quantization import kernels, lint
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
 from onnxcompress.passes.quantization.opset import prepare_opset
-from onnxcompress.passes.quantization.placement import place
-from onnxcompress.passes.quantization.plan import Plan, Request
+from onnxcompress.passes.quantization.placement.place import place
+from onnxcompress.passes.quantization.placement.plan import Plan, Request
 from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
 from onnxcompress.passes.quantization.sensitivity import Material, find_islands
 from onnxcompress.passes.quantization.weights import RECURRENT_OPS

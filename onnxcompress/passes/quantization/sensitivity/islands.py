@@ -23,8 +23,8 @@ import onnx_ir as ir
 from onnxcompress.calibrators import FloatHistogram
 from onnxcompress.data import DataSource
 from onnxcompress.graph import label
-from onnxcompress.passes.quantization.placement import place
-from onnxcompress.passes.quantization.plan import Plan, Request
+from onnxcompress.passes.quantization.placement.place import place
+from onnxcompress.passes.quantization.placement.plan import Plan, Request
 from onnxcompress.passes.quantization.scales import Grid
 from onnxcompress.passes.quantization.sensitivity.probe import Probe
 from onnxcompress.passes.quantization.sensitivity.snr import signal_to_noise

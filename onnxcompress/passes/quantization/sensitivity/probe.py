@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxcompress.data import DataSource
 from onnxcompress.graph import add_initializer, all_names, clone, fresh_name
 from onnxcompress.passes.quantization.linear import linear_of
-from onnxcompress.passes.quantization.plan import Plan
+from onnxcompress.passes.quantization.placement.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
 from onnxcompress.runtime import Session, feeds_of, runnable_part
 from onnxcompress.runtime.session import is_tensor

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import array_of, attribute, label, tensor_of
 from onnxcompress.passes.quantization.linear import FLOATS, Linear, is_linear, linear_of
-from onnxcompress.passes.quantization.plan import Plan, Request, nodes
+from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes
 
 Reason = tuple[str, str]
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import is_constant
 from onnxcompress.passes.quantization.linear import Linear
-from onnxcompress.passes.quantization.plan import Plan, Request, nodes
+from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes
 
 _POOLS = ("AveragePool", "GlobalAveragePool", "MaxPool")
 

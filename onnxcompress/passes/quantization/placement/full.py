@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import is_constant
 from onnxcompress.passes.quantization.linear import Linear
-from onnxcompress.passes.quantization.plan import Plan, Request, nodes, tail
+from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes, tail
 
 
 def place_full(request: Request, plan: Plan, candidates: list[Linear]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from onnxcompress.passes.quantization.eligible import eligible
-from onnxcompress.passes.quantization.full import place_full
-from onnxcompress.passes.quantization.inputs_only import place_inputs
-from onnxcompress.passes.quantization.plan import Plan, Request
+from onnxcompress.passes.quantization.placement.eligible import eligible
+from onnxcompress.passes.quantization.placement.full import place_full
+from onnxcompress.passes.quantization.placement.inputs_only import place_inputs
+from onnxcompress.passes.quantization.placement.plan import Plan, Request
 
 
 def place(request: Request) -> Plan:
