@@ -1,14 +1,16 @@
-"""Versions and settings that a figure depends on; never paths, host names or times."""
+"""Versions, settings and the kind of processor that a figure depends on; never paths, host names or times."""
 
 from __future__ import annotations
 
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxcompress.runtime_options import RuntimeOptions
 
+_INTEGER_EXTENSIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 _PACKAGES = ("onnxcompress", "onnx", "onnx-ir", "onnxruntime", "numpy", "torch")
 
 
@@ -22,6 +24,23 @@ def environment(options: RuntimeOptions) -> dict[str, Any]:
         "providers": list(options.providers),
         "threads": options.threads,
     }
+
+
+def integer_extensions() -> tuple[str, ...] | None:
+    """Extensions of this processor that make int8 fast; None where the system does not tell (all but Linux)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    flags = {
+        word for line in text.splitlines() if line.lower().startswith(("flags", "features")) for word in line.split()
+    }
+    return tuple(name for name in _INTEGER_EXTENSIONS if name in flags)
+
+
+def processor_features() -> tuple[str, ...]:
+    """The kind of processor in lower case (``x86_64``, ``arm64``) and its integer extensions where they are known."""
+    return (platform.machine().lower(), *(integer_extensions() or ()))
 
 
 def _version(name: str) -> str:

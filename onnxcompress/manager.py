@@ -64,10 +64,15 @@ class PassManager:
         self.allow_unchanged, self.on_record = allow_unchanged, on_record
         check_order(self.passes)
 
+    @property
+    def profile(self) -> str:
+        """The processor's profile, where the target is chosen by processor and what the passes write depends on it."""
+        return self.target.profile if any(p.by_profile for p in self.passes) else ""
+
     def recipe(self, seed: int = 0, scope: Scope | None = None) -> Recipe:
         """This manager's passes and settings as a recipe."""
         scope = scope or Scope()
-        settings: dict[str, Any] = {"target": self.target.name, "seed": seed, "verify": self.verify}
+        settings: dict[str, Any] = {"target": self.profile or self.target.name, "seed": seed, "verify": self.verify}
         settings |= {"max_drop": self.max_drop} if self.max_drop else {}
         settings |= {"min_sqnr": self.min_sqnr} if self.min_sqnr is not None else {}
         settings |= {"only": list(scope.only)} if scope.only else {}
@@ -141,10 +146,14 @@ class PassManager:
         gate = verify.Gate(max_drop=self.max_drop, min_sqnr=self.min_sqnr)
         self._check_needs(ctx)
         gate.check_resolution(ctx.held_out, ctx.original, metric=metric is not None)
-        report = Report(recipe=[p.spec() for p in self.passes], environment=environment(ctx.runtime))
+        report = Report(
+            recipe=[p.spec() for p in self.passes],
+            environment={**environment(ctx.runtime), "target": self.profile or self.target.name},
+        )
         report.before = _costs(ctx.original, ctx)
         notes = [_table(ctx.original, ctx).size_note(), *remarks(ctx.data, ctx.held_out, model=ctx.original)]
         report.notes += dict.fromkeys(filter(None, notes))
+        report.notes += [f"{self.target.name} is {self.profile} on this processor"] if self.profile else []
         report.fingerprints["input"] = _fingerprint(ctx.original, ctx)
         report.teacher = model_io.fingerprint(ctx.teacher) if has_teacher else ""
         current = ctx.original

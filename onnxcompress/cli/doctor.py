@@ -13,6 +13,7 @@ from typing import Any
 from onnxcompress.cli.build import build
 from onnxcompress.cli.console import write_result
 from onnxcompress.cli.options import JsonFlag, LogFlags
+from onnxcompress.environment import integer_extensions
 
 _PACKAGES = (
     "onnxcompress",
@@ -29,7 +30,6 @@ _PACKAGES = (
     "pillow",
     "safetensors",
 )
-_INTEGER_EXTENSIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
 def doctor(output: JsonFlag, log: LogFlags) -> None:
@@ -44,7 +44,7 @@ def doctor(output: JsonFlag, log: LogFlags) -> None:
 
 def _facts() -> dict[str, Any]:
     from onnxcompress.registry import pass_names
-    from onnxcompress.targets import target_names
+    from onnxcompress.targets import load_target, target_names
 
     versions = {name: _version(name) for name in _PACKAGES}
     return {
@@ -60,6 +60,7 @@ def _facts() -> dict[str, Any]:
         "distill": "ready" if util.find_spec("torch") else 'needs PyTorch: pip install "onnxcompress[distill]"',
         "passes": pass_names(),
         "targets": target_names(),
+        "ort-cpu here": load_target("ort-cpu").profile,
     }
 
 
@@ -83,15 +84,10 @@ def _threads() -> int:
 
 
 def _extensions() -> list[str] | str:
-    """Those that make int8 fast, where the system tells (Linux)."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
+    found = integer_extensions()
+    if found is None:
         return "unknown on this system"
-    flags = {
-        word for line in text.splitlines() if line.lower().startswith(("flags", "features")) for word in line.split()
-    }
-    return [name for name in _INTEGER_EXTENSIONS if name in flags] or "none: int8 may not be faster than float here"
+    return list(found) or "none: int8 may not be faster than float here"
 
 
 def _memory() -> str:

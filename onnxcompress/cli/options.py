@@ -140,7 +140,7 @@ class RuntimeFlags(Group):
 
     panel: ClassVar[str] = "Target and runtime"
     target: str | None = flag(
-        None, "Deployment target, see `onnxcompress targets`.", metavar="NAME", complete="targets"
+        None, "Deployment target, see `onnxcompress targets`; ort-cpu by default.", metavar="NAME", complete="targets"
     )
     shape: tuple[str, ...] = flag((), "Size of a dynamic input, e.g. x:1x3x224x224.", metavar="INPUT:DIMS")
     threads: int = flag(0, "Threads of ONNX Runtime; 0 lets it choose.", metavar="N")

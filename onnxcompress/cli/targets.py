@@ -36,7 +36,12 @@ def targets(name: Name, output: JsonFlag, log: LogFlags) -> None:
 
 def _list(found: list[Target]) -> str:
     width = max(len(t.name) for t in found)
-    return "\n".join(f"{t.name:<{width}}  {t.summary} (checked: {t.evidence})" for t in found)
+    return "\n".join(f"{t.name:<{width}}  {t.summary} ({_evidence(t)})" for t in found)
+
+
+def _evidence(target: Target) -> str:
+    here = f"here: {target.profile}, " if target.profile else ""
+    return f"{here}checked: {target.evidence}"
 
 
 def _detail(target: Target) -> str:

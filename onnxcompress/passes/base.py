@@ -128,12 +128,15 @@ class Pass(ABC):
         effect: What the pass may do to the numbers.
         needs_data: ``never``, ``optional`` or ``always``.
         not_after: Names of passes that must not have run before this one in the same recipe.
+        by_profile: What the pass writes depends on the processor's profile where the target is chosen by processor
+            (``ort-cpu``); the recipe then names that profile, so that it makes the same bytes anywhere.
     """
 
     name: ClassVar[str]
     effect: ClassVar[Effect] = Effect.EXACT
     needs_data: ClassVar[str] = "never"
     not_after: ClassVar[tuple[str, ...]] = ()
+    by_profile: ClassVar[bool] = False
 
     def check(self) -> None:  # noqa: B027  # most passes have nothing to refuse
         """Refuse options that are out of range or contradict each other, before any work.

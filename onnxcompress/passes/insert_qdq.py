@@ -25,9 +25,14 @@ class InsertQDQ(Pass):
 
     name: ClassVar[str] = "insert-qdq"
     effect: ClassVar[Effect] = Effect.LOSSY
+    by_profile: ClassVar[bool] = True
     needs_data: ClassVar[str] = "always"
 
-    calibrator: str = option("mse", "Rule that chooses a range.", choices=("uniform", "histogram", "kl", "mse"))
+    calibrator: str = option(
+        "auto",
+        "Rule that chooses a range: auto is the target's.",
+        choices=("auto", "uniform", "histogram", "kl", "mse"),
+    )
     percentile: float = option(99.99, "Share of the values inside the range, for the calibrator `histogram`.")
     per_channel: bool = option(True, "One weight scale for each output channel.")
     islands: str = option("auto", "How many of the most sensitive tensors stay float: a number, or `auto`.")

@@ -26,6 +26,7 @@ class QuantizeWeights(Pass):
 
     name: ClassVar[str] = "quantize-weights"
     effect: ClassVar[Effect] = Effect.LOSSY
+    by_profile: ClassVar[bool] = True
 
     per_channel: bool = option(True, "One weight scale for each output channel.")
     clip: str = option(

@@ -1,13 +1,9 @@
-"""A target's facts, read from ``targets/<name>.toml`` inside the package."""
+"""A target's facts: the form of the files ``targets/<name>.toml`` inside the package."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, field, fields
-from importlib import resources
+from dataclasses import dataclass, field
 from typing import Any
-
-from onnxcompress.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -19,13 +15,21 @@ class Target:
         summary: One line for ``onnxcompress targets``.
         evidence: How the profile was checked: ``run`` or ``by documentation``.
         activation_dtype: ``uint8`` or ``int8``.
+        profile: The profile that `name` came to on this machine; empty where `name` is one itself.
+        calibrator: Rule for ranges where the user names none.
         activation_symmetric: True where the zero point must be 0.
+        activation_dtypes: Other types of activations that the target takes.
+        product_dtype: Type of both factors of a product of two activations, zero point 0; empty for `activation_dtype`.
         weight_dtype: Always ``int8`` today.
         per_channel: Per-channel weight scales.
+        per_channel_ops: Operators that take them; empty for all.
+        power_of_two: Scales are powers of two: fixed-point numbers.
         reduce_range: Weights in 7 bits.
+        pair_sum_limit: Largest sum of two neighbouring products that the kernel's accumulator holds; 0 for no limit.
         quantize_outputs: Q/DQ on outputs of quantized ops too, not only on their inputs.
+        everywhere: Q/DQ on every tensor between operators of the lists below, whether or not a product is near.
         bias: ``float`` or ``int32``.
-        residual_add: ``skip`` (skip side only), ``both`` (both inputs and output).
+        residual_add: ``skip`` (skip side only), ``both`` (both inputs and output) or ``none``.
         op_types: Multiplying operators that the target runs on integers.
         output_needed: Those of them that have an integer kernel only with Q/DQ on their output too.
         companion_ops: Operators that run on integers between such operators, where all their inputs are quantized.
@@ -49,12 +53,20 @@ class Target:
     name: str
     summary: str
     evidence: str = "by documentation"
+    profile: str = ""
+    calibrator: str = "mse"
     activation_dtype: str = "uint8"
+    activation_dtypes: tuple[str, ...] = ()
     activation_symmetric: bool = False
+    product_dtype: str = ""
     weight_dtype: str = "int8"
     per_channel: bool = True
+    per_channel_ops: tuple[str, ...] = ()
+    power_of_two: bool = False
     reduce_range: bool = False
+    pair_sum_limit: int = 0
     quantize_outputs: bool = True
+    everywhere: bool = False
     bias: str = "float"
     residual_add: str = "both"
     op_types: tuple[str, ...] = ("Conv", "MatMul", "Gemm")
@@ -79,26 +91,3 @@ class Target:
         """The multiple that kept channels of an operator are rounded to; the most special entry wins."""
         entries = (f"{op_type} {dtype}", dtype, op_type)
         return next((self.channel_multiples[e] for e in entries if e in self.channel_multiples), self.channel_alignment)
-
-
-def target_names() -> list[str]:
-    """Names of all targets, sorted."""
-    folder = resources.files("onnxcompress.targets")
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
-
-
-def load_target(name: str) -> Target:
-    """The target called `name`.
-
-    Raises:
-        UsageError: Where there is none of that name.
-    """
-    if name not in target_names():
-        known = ", ".join(target_names())
-        raise UsageError(f"unknown target {name!r}", hint=f"Use one of: {known}.", code="USAGE-UNKNOWN-TARGET")
-    text = (resources.files("onnxcompress.targets") / f"{name}.toml").read_text(encoding="utf-8")
-    raw = tomllib.loads(text)
-    known_fields = {f.name for f in fields(Target)} - {"options"}
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known_fields}
-    given |= {"name": name, "options": {k: v for k, v in raw.items() if k not in known_fields}}
-    return Target(**given)

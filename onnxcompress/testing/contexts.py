@@ -18,7 +18,7 @@ def context(
     model: ir.Model,
     *,
     data: DataSource | dict[str, np.ndarray] | None = None,
-    target: str | Target = "ort-cpu",
+    target: str | Target = "ort-x86-vnni",
     **options: Any,
 ) -> Context:
     """The context that a pass manager would give a pass that is about to edit `model`.

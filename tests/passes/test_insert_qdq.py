@@ -47,7 +47,7 @@ def samples(*shape: int, count: int = 12, kind: type = np.float32) -> dict[str, 
     return {"x": RNG.normal(size=(count, *shape)).astype(kind)}
 
 
-def quantize(model: ir.Model, data: dict[str, np.ndarray], target: str = "ort-cpu", **options):
+def quantize(model: ir.Model, data: dict[str, np.ndarray], target: str = "ort-x86-vnni", **options):
     scope = options.pop("scope", Scope())
     quantized = clone(model)
     findings = list(InsertQDQ(**options).run(quantized, context(quantized, data=data, target=target, scope=scope)))
@@ -158,7 +158,7 @@ def test_lint_names_what_tensorrt_refuses() -> None:
     quantized, _ = quantize(model_of(RESNET, SIZES), samples(3, 12, 12))
     found = lint(quantized, load_target("tensorrt"))
     assert {"LINT-TYPE", "LINT-ZERO-POINT"} <= codes(found) and all(f.node for f in found)
-    assert lint(quantized, load_target("ort-cpu")) == []
+    assert lint(quantized, load_target("ort-x86-vnni")) == []
 
 
 def test_a_convolution_that_makes_the_output_still_writes_integers() -> None:

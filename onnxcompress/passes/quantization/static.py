@@ -40,7 +40,8 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
         yield from _left(plan, model, ctx)
         yield _nothing(ctx)
         return
-    rule = Rule(options.calibrator, _settings(options), ctx.target)
+    name = ctx.target.calibrator if options.calibrator == "auto" else options.calibrator
+    rule = Rule(name, _settings(options), ctx.target)
     samples = spread(ctx.data, options.samples)
     found = histograms(model, plan, ctx, samples)
     chosen, _ = grids(plan, found, rule, request.table)
@@ -57,7 +58,7 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
             editor.weights(linear_of(node), None)
     drop_unused(model)
     yield from _left(plan, model, ctx)
-    yield _summary(plan, options)
+    yield _summary(plan, rule)
     yield from _checked(model, ctx)
 
 
@@ -108,10 +109,10 @@ def _nothing(ctx: Context) -> Finding:
     return Finding("QUANT-NOTHING", message, severity=Severity.WARNING)
 
 
-def _summary(plan: Plan, options: InsertQDQ) -> Finding:
+def _summary(plan: Plan, rule: Rule) -> Finding:
     message = f"Q/DQ pairs on {len(plan.pairs)} tensors around {len(plan.linear)} multiplying nodes"
     numbers = {"pairs": len(plan.pairs), "nodes": len(plan.linear), "between": len(plan.passing)}
-    return Finding("QUANT-DONE", f"{message}, ranges by {options.calibrator}", numbers=numbers)
+    return Finding("QUANT-DONE", f"{message}, ranges by {rule.name}", numbers=numbers)
 
 
 def _checked(model: ir.Model, ctx: Context) -> Iterator[Finding]:
