@@ -34,6 +34,7 @@ BUILT_IN: Mapping[str, str] = types.MappingProxyType(
         "reconstruct": "onnxcompress.passes.reconstruct:Reconstruct",
         "quantize-weights": "onnxcompress.passes.quantize_weights:QuantizeWeights",
         "insert-qdq": "onnxcompress.passes.insert_qdq:InsertQDQ",
+        "correct-bias": "onnxcompress.passes.correct_bias:CorrectBias",
         "distill": "onnxcompress.passes.distill:Distill",
     }
 )

@@ -5,6 +5,7 @@ tensor u that the student already has (the shortcut), and an activation with a f
 
     v = f y + g            BatchNormalization, Mul, Div, Add, Sub by constants, Identity
     s = v + u              Add
+    q = s                  a Q/DQ pair, but for its rounding
     a = clip(s, low, high) Relu, Clip, HardSwish, HardSigmoid
 
 Any of y, v, s that the teacher has under the same name gives a target for y, that of s being (s_t - u - g) / f: what
@@ -92,6 +93,10 @@ def _followed(linear: Linear) -> Iterator[tuple[ir.Value, Aim]]:
     groups, _, outputs = linear.shape()
     yield value, aim
     while True:
+        restored = behind_pair(value)
+        if restored is not value:
+            value, aim = restored, replace(aim, name=restored.name or "")
+            yield value, aim
         step = _only_reader(value)
         affine = None if step is None else _affine(step, value, axis, groups * outputs)
         if step is not None and affine is not None:
@@ -106,6 +111,15 @@ def _followed(linear: Linear) -> Iterator[tuple[ir.Value, Aim]]:
         value = step.outputs[0]
         aim = replace(aim, name=value.name or "")
         yield value, aim
+
+
+def behind_pair(value: ir.Value) -> ir.Value:
+    """What the Q/DQ pair that alone reads `value` yields; `value` itself where there is none."""
+    quantize = _only_reader(value)
+    if quantize is None or quantize.op_type != "QuantizeLinear":
+        return value
+    restore = _only_reader(quantize.outputs[0])
+    return value if restore is None or restore.op_type != "DequantizeLinear" else restore.outputs[0]
 
 
 def _other(adder: ir.Node, value: ir.Value) -> str | None:

@@ -89,7 +89,7 @@ class Linear:
 
     def matrix(self, dtype: Any = np.float64) -> np.ndarray:
         """The weights, shape (groups, columns [+ 1], outputs / groups)."""
-        body = self._to_matrix(self.kernel.read()).astype(dtype)
+        body = self.to_matrix(self.kernel.read()).astype(dtype)
         body *= dtype(self.scale)
         if not self.takes_bias:
             return body
@@ -131,7 +131,7 @@ class Linear:
     def store(self, matrix: np.ndarray) -> None:
         """Write a matrix in the form of `matrix` back into weight and bias, in their own dtype."""
         body = matrix[:, :-1] if self.takes_bias else matrix
-        weight = self._from_matrix(body, self.kernel.read().shape)
+        weight = self.from_matrix(body, self.kernel.read().shape)
         self.kernel.write(weight if self.scale == 1.0 else weight / matrix.dtype.type(self.scale))
         if not self.takes_bias:
             return
@@ -144,7 +144,8 @@ class Linear:
         else:
             self._add_bias(bias)
 
-    def _to_matrix(self, weight: np.ndarray) -> np.ndarray:
+    def to_matrix(self, weight: np.ndarray) -> np.ndarray:
+        """An array in the shape of the weight as (groups, columns without the bias' own, outputs / groups)."""
         if self.geometry is None:
             return (weight.T if self.outputs_first else weight)[None]
         first = weight.shape[0] // self.groups
@@ -153,7 +154,8 @@ class Linear:
         turned = blocks.transpose(order)
         return turned.reshape(self.groups, -1, turned.shape[-1])
 
-    def _from_matrix(self, body: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    def from_matrix(self, body: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The inverse of `to_matrix`."""
         if self.geometry is None:
             return body[0].T if self.outputs_first else body[0]
         taps = math.prod(self.geometry.kernel)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 
 from onnxcompress import graph
@@ -9,20 +11,24 @@ from onnxcompress.passes.reconstruction.form import Linear
 from onnxcompress.passes.reconstruction.patches import Geometry
 from onnxcompress.passes.reconstruction.slots import Slot, slot_of
 
+Reader = Callable[[ir.Node, int], Slot | None]
+"""Gives the slot at an input of a node, None where it holds no constant."""
 
-def linear_of(node: ir.Node, index: int, *, shared: bool = False) -> Linear | str:
+
+def linear_of(node: ir.Node, index: int, *, shared: bool = False, reader: Reader = slot_of) -> Linear | str:
     """The node as a least-squares problem, or the reason why it is none (empty: not a linear operator).
 
     Args:
         node: Any node of the main graph.
         index: Its place in topological order.
         shared: Accept a weight that others read too; `Linear.store` gives the node one of its own then.
+        reader: What counts as a constant; plain ones by default.
     """
-    readers = {"Conv": _conv, "ConvTranspose": _conv, "Gemm": _gemm, "MatMul": _matmul}
-    if node.domain not in ("", "ai.onnx") or node.op_type not in readers:
+    kinds = {"Conv": _conv, "ConvTranspose": _conv, "Gemm": _gemm, "MatMul": _matmul}
+    if node.domain not in ("", "ai.onnx") or node.op_type not in kinds:
         return ""
-    place = _weight_place(node)
-    weight = slot_of(node, place)
+    place = _weight_place(node, reader)
+    weight = reader(node, place)
     if weight is None:
         return "" if node.op_type == "MatMul" else "its weight is not a constant"
     if weight.shared and not shared:
@@ -34,21 +40,21 @@ def linear_of(node: ir.Node, index: int, *, shared: bool = False) -> Linear | st
         return "its weight has no elements"
     if node.inputs[1 - place] is None:
         return "it has no input"
-    return readers[node.op_type](node, index, weight)
+    return kinds[node.op_type](node, index, weight, reader)
 
 
-def _weight_place(node: ir.Node) -> int:
+def _weight_place(node: ir.Node, reader: Reader) -> int:
     """Which input is the constant: the second, or the first of a MatMul that has it on the left."""
-    on_left = node.op_type == "MatMul" and slot_of(node, 1) is None and slot_of(node, 0) is not None
+    on_left = node.op_type == "MatMul" and reader(node, 1) is None and reader(node, 0) is not None
     return 0 if on_left else 1
 
 
-def _conv(node: ir.Node, index: int, weight: Slot) -> Linear | str:
+def _conv(node: ir.Node, index: int, weight: Slot, reader: Reader) -> Linear | str:
     shape = weight.read().shape
     axes, group = len(shape) - 2, max(int(graph.attribute(node, "group", 1)), 1)
     if axes < 1 or shape[0] % group:
         return "its channels do not divide into its groups"
-    bias = _bias(node)
+    bias = _bias(node, reader)
     if isinstance(bias, str):
         return bias
     geometry = _geometry(node, shape[2:], group)
@@ -83,10 +89,10 @@ def _geometry(node: ir.Node, kernel: tuple[int, ...], group: int) -> Geometry:
     )
 
 
-def _gemm(node: ir.Node, index: int, weight: Slot) -> Linear | str:
+def _gemm(node: ir.Node, index: int, weight: Slot, reader: Reader) -> Linear | str:
     outputs_first = bool(graph.attribute(node, "transB", 0))
     outputs = weight.read().shape[0 if outputs_first else 1]
-    bias = _bias(node)
+    bias = _bias(node, reader)
     if isinstance(bias, str):
         return bias
     if bias is not None and (bias.read().size not in (1, outputs) or bias.read().shape[:-1] not in ((), (1,))):
@@ -100,31 +106,31 @@ def _gemm(node: ir.Node, index: int, weight: Slot) -> Linear | str:
     )  # fmt: skip
 
 
-def _matmul(node: ir.Node, index: int, weight: Slot) -> Linear | str:
+def _matmul(node: ir.Node, index: int, weight: Slot, reader: Reader) -> Linear | str:
     shape = weight.read().shape
     if len(shape) != 2:
         return "its weight is not a matrix"
     if weight.index == 0:
         name = _name(node.inputs[1])
         return Linear(node, index, name, node.outputs[0], weight, outputs_first=True, turned=True, left=True)
-    bias, output = _following_bias(node, shape[1])
+    bias, output = _following_bias(node, shape[1], reader)
     return Linear(node, index, _name(node.inputs[0]), output, weight, bias)
 
 
-def _bias(node: ir.Node) -> Slot | str | None:
+def _bias(node: ir.Node, reader: Reader) -> Slot | str | None:
     """The third input; a text where it is there and cannot be refitted."""
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return None
-    return slot_of(node, 2) or "its bias is not a constant"
+    return reader(node, 2) or "its bias is not a constant"
 
 
-def _following_bias(node: ir.Node, outputs: int) -> tuple[Slot | None, ir.Value]:
+def _following_bias(node: ir.Node, outputs: int, reader: Reader) -> tuple[Slot | None, ir.Value]:
     """The constant vector that the only reader of a MatMul adds, and that sum; else (None, the product itself)."""
     product = node.outputs[0]
     uses = list(product.uses())
     if len(uses) == 1 and uses[0].node.op_type == "Add" and not product.is_graph_output():
         adder = uses[0].node
-        slot = slot_of(adder, 1 - uses[0].idx)
+        slot = reader(adder, 1 - uses[0].idx)
         if slot is not None and slot.read().shape in [(1,) * rank + (outputs,) for rank in range(3)]:
             return slot, adder.outputs[0]
     return None, product

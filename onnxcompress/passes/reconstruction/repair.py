@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.passes.reconstruction.matching import Kept, differs, infer_kept
 from onnxcompress.passes.reconstruction.means import compensate
 from onnxcompress.passes.reconstruction.naming import with_names_of
+from onnxcompress.passes.reconstruction.output_error import output_error
 from onnxcompress.passes.reconstruction.stream import Run
 from onnxcompress.passes.reconstruction.walk import Walk
 from onnxcompress.report import Finding, Severity
@@ -66,32 +66,13 @@ def _inferred(model: ir.Model, teacher: ir.Model, run: Run, ctx: Context) -> Kep
 
 def _judge(before: ir.Model, after: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> Finding:
     """Keep or undo, by the relative error of the outputs over all batches."""
-    was, now = (_output_error(m, teacher, runs, ctx) for m in (before, after))
+    was, now = (output_error(m, teacher, runs, ctx.runtime) for m in (before, after))
     numbers = {"output_error_before": was, "output_error_after": now}
     if now <= was:
         return Finding("RECONSTRUCT-DONE", "the outputs came closer to the teacher's", numbers=numbers)
     _restore(after, before)
     message = "undone: the refitted model's outputs were farther from the teacher's"
     return Finding("RECONSTRUCT-UNDONE", message, severity=Severity.WARNING, numbers=numbers)
-
-
-def _output_error(student: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> float:
-    """Mean over the outputs of |s - t|^2 / |t|^2; for whole numbers and flags the share that differs."""
-    parts = [runnable_part(model, ctx.runtime)[0] for model in (student, teacher)]
-    sessions = [Session(part, ctx.runtime) for part in parts]
-    off: dict[str, float] = {}
-    power: dict[str, float] = {}
-    for feeds in runs:
-        ours, theirs = (s.run(feeds) for s in sessions)
-        for name, t in theirs.items():
-            if not is_tensor(t) or name not in ours or np.shape(ours[name]) != t.shape:
-                continue
-            wide, mine = (a.astype(np.float64) if a.dtype.kind == "f" else a for a in (t, ours[name]))
-            error = np.square(mine - wide) if t.dtype.kind == "f" else mine != wide
-            scale = np.square(wide) if t.dtype.kind == "f" else np.ones(wide.shape)
-            off[name] = off.get(name, 0.0) + float(error.sum())
-            power[name] = power.get(name, 0.0) + float(scale.sum())
-    return float(np.mean([off[n] / max(power[n], 1e-30) for n in off])) if off else 0.0
 
 
 def _restore(model: ir.Model, before: ir.Model) -> None:

@@ -4,6 +4,9 @@ A stream advances through the nodes in topological order. Each piece is an ONNX 
 the nodes of that piece alone, so that time and memory are linear in the number of nodes however many stops there are
 (re-running the prefix for every layer would be quadratic), and the weights of nodes that lie ahead may be edited
 between two stops. Nodes whose inputs are all there share a stop. Tensors beyond a budget wait on disk.
+
+What comes from constants alone (a weight behind a DequantizeLinear) is no tensor of the stream: each piece makes it
+again for itself, so that such constants may be edited, or get nodes of their own, until their reader runs.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from onnxcompress.graph import is_constant
 from onnxcompress.passes.reconstruction.spill import Store
 from onnxcompress.runtime import Session, runnable_part
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 Run = dict[str, np.ndarray]
 
 _UNLIMITED = 1 << 62
+_STILL = ("Constant", "Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear")
+"""Operators that a weight passes through on its way to its reader."""
 
 
 class Stream:
@@ -54,7 +60,7 @@ class Stream:
         for number, feeds in enumerate(runs):
             self._put(number, feeds)
         self._last_use = self._last_uses()
-        self._constants = {v.name: n for n in self._nodes if n.op_type == "Constant" for v in n.outputs}
+        self._still = {v.name for n in self._nodes for v in n.outputs if made_of_constants(v)}
         part, _ = runnable_part(model, options)
         self._runs_all = part is model
         self._runnable = {v.name for node in part.graph for v in node.outputs}
@@ -113,6 +119,7 @@ class Stream:
 
     def _live_after(self, start: int, stop: int) -> list[str]:
         made = [v.name or "" for node in self._nodes[start:stop] for v in node.outputs if v.name]
+        made = [n for n in made if n not in self._still or n in self._keep]
         made = made if self._runs_all else [n for n in made if n in self._runnable]
         return [n for n in made if self._last_use.get(n, -1) >= stop or n in self._keep]
 
@@ -121,10 +128,10 @@ class Stream:
         made = {v.name for node in chosen for v in node.outputs}
         reads = {v.name: v for node in chosen for v in _reads(node) if v.name and v.name not in made}
         inputs = sorted(n for n in reads if n in self._names)
-        # Constants made before this piece (by Constant nodes) were never streamed; run their nodes here again.
-        extra = [self._constants[n] for n in sorted(reads) if n not in self._names and n in self._constants]
+        still = {n: None for name in sorted(reads) for n in made_of_constants(reads[name]) if n not in chosen}
+        reads |= {v.name: v for n in still for v in n.inputs if v is not None and v.name and v.producer() is None}
         samples = {n: self._store[0, n] for n in inputs}
-        return Session(_submodel(self._model, [*extra, *chosen], reads, samples, wanted), self._options), inputs
+        return Session(_submodel(self._model, [*still, *chosen], reads, samples, wanted), self._options), inputs
 
 
 def _reads(node: ir.Node) -> list[ir.Value]:
@@ -138,6 +145,22 @@ def _reads(node: ir.Node) -> list[ir.Value]:
             values += [v for inner in body.all_nodes() for v in inner.inputs if v is not None and id(v) not in own]
             values += [v for v in body.outputs if id(v) not in own]
     return values
+
+
+def made_of_constants(value: ir.Value) -> list[ir.Node]:
+    """The nodes that make `value` from constants alone, in order; none where it depends on the samples or is one."""
+    node = value.producer()
+    if node is None or node.op_type not in _STILL or node.domain not in ("", "ai.onnx"):
+        return []
+    before: dict[ir.Node, None] = {}
+    for source in node.inputs:
+        if source is None or (is_constant(source) and source.producer() is None):
+            continue
+        more = made_of_constants(source)
+        if not more:
+            return []
+        before |= dict.fromkeys(more)
+    return [*before, node]
 
 
 def _needed(nodes: Sequence[ir.Node], wanted: set[str]) -> list[ir.Node]:
