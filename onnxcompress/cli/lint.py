@@ -25,9 +25,10 @@ class LintFlags(Group):
 
 
 def lint(model: ModelPath, options: LintFlags, output: JsonFlag, log: LogFlags) -> None:
-    """Find the Q/DQ nodes that a target would refuse, without having that target here.
+    """Find what a target's runtime would refuse, or run in float, without having that runtime here.
 
-    Exits 3 where there are any. Targets that take any placement have nothing to check.
+    Each line is a rule's code, the node, and what is wrong; --json adds the document that the rule is taken from.
+    Exits 3 where there are any. Any file will do, whichever tool quantized it.
     """
     from onnxcompress.model_io.precheck import precheck
 
@@ -44,8 +45,8 @@ def lint(model: ModelPath, options: LintFlags, output: JsonFlag, log: LogFlags) 
         write_result("\n".join(_line(f) for f in findings))
     if findings:
         raise ModelError(
-            f"{options.target} would refuse {model}",
-            why=f"{len(findings)} of its Q/DQ nodes break a rule",
+            f"{options.target} would not run {model} as it stands",
+            why=f"{len({f.node for f in findings})} of its nodes break a rule",
             hint=f"Quantize the float model again with --target {options.target}.",
             code="LINT-FOUND",
         )

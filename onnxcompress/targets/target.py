@@ -38,6 +38,8 @@ class Target:
         shared_concat: All inputs of a Concat and its output share one scale.
         exclude_gemv: Leave matrix-vector products (one row or one column) and tiny products in float.
         exclude_masked_attention: Leave the two products around a masked Softmax in float.
+        lint: Whose rules a file for it is checked by (`passes.quantization.lint`): ``tensorrt``, ``openvino`` or
+            ``onnxruntime``; empty for none.
         min_opset: Lowest opset of the default domain that the target's Q/DQ form needs.
         channel_alignment: Channel counts after pruning are rounded to a multiple of this where possible.
         sparse_pattern: The pattern N:M of zeros, along a layer's input channels, that the target runs faster; empty for
@@ -77,6 +79,7 @@ class Target:
     shared_concat: bool = False
     exclude_gemv: bool = False
     exclude_masked_attention: bool = False
+    lint: str = ""
     min_opset: int = 13
     channel_alignment: int = 1
     sparse_pattern: str = ""

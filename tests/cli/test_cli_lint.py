@@ -27,7 +27,7 @@ def test_faults_are_listed_by_node_and_rule(cli: CommandLine, tmp_path: Path) ->
     outcome = cli("lint", faulty)
     assert outcome.code == 3
     assert {line.split()[1] for line in outcome.out.splitlines()} == {"quantize", "back"}
-    assert "tensorrt would refuse" in outcome.err
+    assert "tensorrt would not run" in outcome.err
     found = json.loads(cli("lint", faulty, "--json").out)
     assert found[0]["code"].startswith("LINT-")
 

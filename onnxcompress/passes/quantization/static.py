@@ -11,9 +11,10 @@ import onnx_ir as ir
 from onnxcompress.cost import costs
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import in_scope, iter_nodes, label, scopes
-from onnxcompress.passes.quantization import kernels, lint
+from onnxcompress.passes.quantization import kernels
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
+from onnxcompress.passes.quantization.lint import lint
 from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.placement.place import place
 from onnxcompress.passes.quantization.placement.plan import Plan, Request
@@ -116,7 +117,6 @@ def _summary(plan: Plan, rule: Rule) -> Finding:
 
 
 def _checked(model: ir.Model, ctx: Context) -> Iterator[Finding]:
-    if ctx.target.name.startswith("ort"):
+    if ctx.target.lint == "onnxruntime":
         yield from kernels.check(model, ctx.runtime)
-    if ctx.target.name == "tensorrt":
-        yield from lint.lint(model, ctx.target)
+    yield from lint(model, ctx.target)
