@@ -49,6 +49,9 @@ class Target:
         sparse_output_multiple: Outputs likewise.
         sparse_needs: On what, and how built, the target makes use of the pattern; part of a sentence.
         channel_multiples: Exceptions from it, by ``operator``, ``type`` of the weights, or ``operator type``.
+        weight_only: Operators whose weights may be stored as int8 while they compute in float.
+        fold_weights: Those weights stand behind Cast and Mul, which the runtime folds while it loads a model; behind a
+            DequantizeLinear it would compute them anew at every inference.
         options: Anything else the file says.
     """
 
@@ -88,6 +91,8 @@ class Target:
     sparse_output_multiple: int = 1
     sparse_needs: str = ""
     channel_multiples: dict[str, int] = field(default_factory=dict)
+    weight_only: tuple[str, ...] = ("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Gather")
+    fold_weights: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def multiple_of(self, op_type: str, dtype: str) -> int:

@@ -99,3 +99,32 @@ def test_a_weight_that_is_not_finite_stays_float(number: float) -> None:
     findings = list(QuantizeWeights().run(model, context(model)))
     assert "QUANT-NOT-FINITE" in {f.code for f in findings}
     np.testing.assert_array_equal(Session(model, OPTIONS).run(feeds)["y"], wanted)
+
+
+ROWS = """g (float[5,2,16] x) => (float[5,2,2,8] y) {
+  y = LSTM<hidden_size=8, direction="bidirectional">(x, w, r) }"""
+
+
+def recurrent() -> ir.Model:
+    proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 18]>' + ROWS)
+    sizes = {"w": (2, 32, 16), "r": (2, 32, 8)}
+    rows = np.exp(RNG.normal(size=(2, 32, 1)) * 2)  # rows and directions of very different size
+    arrays = {name: (RNG.normal(size=size) * rows).astype(np.float32) for name, size in sizes.items()}
+    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in arrays.items())
+    return ir.from_proto(proto)
+
+
+def test_recurrent_weights_have_a_scale_for_each_direction_and_row() -> None:
+    model, whole = recurrent(), recurrent()
+    w = model.graph.initializers["w"].const_value.numpy()
+    list(QuantizeWeights().run(model, context(model, target="ort-cpu")))
+    assert [n.op_type for n in model.graph] == ["Cast", "Mul", "Cast", "Mul", "LSTM"]
+    scale = model.graph.initializers["w_scale"].const_value.numpy()
+    np.testing.assert_allclose(scale, np.abs(w).max(axis=2, keepdims=True) / 127, rtol=1e-6)
+    model = recurrent()
+    whole = {k: v.const_value.numpy() for k, v in model.graph.initializers.items()}
+    list(QuantizeWeights().run(model, context(model, target="generic")))
+    ops = [n.op_type for n in model.graph]
+    assert ops == ["DequantizeLinear", "Reshape", "DequantizeLinear", "Reshape", "LSTM"]
+    scale = model.graph.initializers["w_scale"].const_value.numpy()
+    np.testing.assert_allclose(scale, np.abs(whole["w"]).max(axis=2).reshape(-1) / 127, rtol=1e-6)

@@ -1,7 +1,8 @@
 """Constant folding: a node whose inputs are all constants is run once, by ONNX Runtime itself, and replaced.
 
 Left alone: other domains than ONNX's own, random operators, control flow, quantization (`QuantizeLinear` and
-`DequantizeLinear` must stay visible to the runtime that is to run them), element types that ONNX Runtime does not
+`DequantizeLinear` must stay visible to the runtime that is to run them, and a weight stored in 8 bits behind a Cast
+would take four times the space), element types that ONNX Runtime does not
 compute in plainly, and results that are larger than 4 times what went in, where that is above 1 MiB. All results
 together may hold no more than 4 times the constants of the model, or 1 MiB.
 """
@@ -25,6 +26,7 @@ _RANDOM = {"Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUni
 _QUANTIZATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 # Einsum's intermediate results have no bound that its inputs and its output would give.
 _UNBOUNDED = {"Einsum"}
+_SMALL_TABLE = 1024  # elements; flags and indices in 8 bits are below it, stored weights above
 _NEVER = _RANDOM | _QUANTIZATION | _UNBOUNDED
 
 _PLAIN = {
@@ -110,9 +112,17 @@ class Folder:
 def _may_fold(node: ir.Node) -> bool:
     if node.domain != "" or node.op_type in _NEVER or node.op_type == "Constant":
         return False
+    if _is_stored_weight(node):
+        return False
     if any(a.is_ref() or a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
         return False
     return not any(v.is_graph_output() for v in node.outputs)
+
+
+def _is_stored_weight(node: ir.Node) -> bool:
+    """True for a Cast that widens a large constant of 8-bit integers."""
+    tensor = tensor_of(node.inputs[0]) if node.op_type == "Cast" else None
+    return tensor is not None and tensor.dtype in (ir.DataType.INT8, ir.DataType.UINT8) and tensor.size > _SMALL_TABLE
 
 
 def _known_shape(node: ir.Node, model: ir.Model) -> ir.TensorProtocol | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxcompress.cost import costs, node_label
-from onnxcompress.graph import is_constant
-from onnxcompress.passes.quantization.linear import is_linear, linear_of
+from onnxcompress.passes.quantization.linear import is_linear, is_stored_weight, linear_of
 from onnxcompress.shapes import ShapeTable
 
 _ANCHORED = ("Conv", "Gemm", "MatMul")
@@ -46,9 +45,4 @@ def _by_constant(node: ir.Node) -> bool:
     """True where one factor is constant, dequantized or not."""
     if linear_of(node).weight is not None:
         return True
-    return any(_constant_behind(value) for value in node.inputs[:2])
-
-
-def _constant_behind(value: ir.Value | None) -> bool:
-    producer = value.producer() if value is not None else None
-    return producer is not None and producer.op_type == "DequantizeLinear" and is_constant(producer.inputs[0])
+    return any(is_stored_weight(value) for value in node.inputs[:2])

@@ -70,3 +70,12 @@ def _axis(node: ir.Node, weight: int) -> int | None:
     if weight == 0 or rank != 2:
         return None
     return 0 if node.op_type == "Gemm" and attribute(node, "transB", 0) else 1
+
+
+def is_stored_weight(value: ir.Value | None) -> bool:
+    """True for a constant of integers times a scale, behind DequantizeLinear or behind Cast and Mul."""
+    node = value.producer() if value is not None else None
+    if node is not None and node.op_type == "Mul":
+        node = node.inputs[0].producer() if node.inputs[0] is not None else None
+        return node is not None and node.op_type == "Cast" and tensor_of(node.inputs[0]) is not None
+    return node is not None and node.op_type == "DequantizeLinear" and tensor_of(node.inputs[0]) is not None

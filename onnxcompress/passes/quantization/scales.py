@@ -119,3 +119,26 @@ def quantized_weight(weight: np.ndarray, scales: np.ndarray, axis: int | None, *
         divisor = steps[part] if axis == 0 else steps
         result[part] = np.clip(np.round(weight[part].astype(np.float32) / divisor), -limit, limit)
     return result
+
+
+def relative_error(weight: np.ndarray, numbers: np.ndarray, scales: np.ndarray, axis: int | None) -> float:
+    """|w - s q| / |w| in Frobenius norms: what rounding changes; 0 for a weight of zeros. A block at a time.
+
+    Args:
+        weight: The weight w.
+        numbers: The integers q, of the same shape.
+        scales: One scale s, or one for each index of `axis`.
+        axis: Axis with one scale for each index; None for one scale.
+    """
+    shape = [1] * weight.ndim
+    if axis is not None:
+        shape[axis] = -1
+    steps = scales.astype(np.float64).reshape(shape)
+    block = max(1, _BLOCK * len(weight) // max(1, weight.size)) if weight.ndim else 1
+    lost = total = 0.0
+    for start in range(0, len(weight) if weight.ndim else 1, block):
+        part = slice(start, start + block) if weight.ndim else ()
+        wide = weight[part].astype(np.float64)
+        lost += float(((wide - numbers[part] * (steps[part] if axis == 0 else steps)) ** 2).sum())
+        total += float((wide**2).sum())
+    return float(np.sqrt(lost / total)) if total else 0.0

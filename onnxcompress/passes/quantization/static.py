@@ -10,17 +10,17 @@ import onnx_ir as ir
 
 from onnxcompress.cost import costs
 from onnxcompress.errors import UsageError
-from onnxcompress.graph import in_scope, iter_nodes, label, scopes
+from onnxcompress.graph import in_scope, is_constant, iter_nodes, label, scopes
 from onnxcompress.passes.quantization import kernels
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
-from onnxcompress.passes.quantization.linear import is_linear, linear_of
+from onnxcompress.passes.quantization.linear import is_linear
 from onnxcompress.passes.quantization.lint import lint
 from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.placement.place import place
 from onnxcompress.passes.quantization.placement.plan import Plan, Request
 from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
 from onnxcompress.passes.quantization.sensitivity import Material, find_islands
-from onnxcompress.passes.quantization.weights import RECURRENT_OPS
+from onnxcompress.passes.quantization.weights import RECURRENT_OPS, weights_left_float
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime import runnable_part
 from onnxcompress.shapes import infer
@@ -38,6 +38,7 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     request = _request(model, ctx)
     plan = place(request)
     if not plan.linear:
+        yield from weights_left_float(model, ctx, per_channel=options.per_channel)
         yield from _left(plan, model, ctx)
         yield _nothing(ctx)
         return
@@ -54,10 +55,8 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
         chosen = {root: chosen[whole.root(root)] for root in plan.members()}
     editor = Editor(model, ctx.target, per_channel=options.per_channel, live=request.live)
     editor.apply(plan, chosen)
-    for node, (code, _) in plan.left.items():
-        if code == "QUANT-ISLAND":
-            editor.weights(linear_of(node), None)
     drop_unused(model)
+    yield from weights_left_float(model, ctx, per_channel=options.per_channel)
     yield from _left(plan, model, ctx)
     yield _summary(plan, rule)
     yield from _checked(model, ctx)
@@ -101,8 +100,9 @@ def _left(plan: Plan, model: ir.Model, ctx: Context) -> Iterator[Finding]:
                 yield Finding("QUANT-BODY", f"{node.op_type} left float: it stands {where}", node=label(node))
     for node in iter_nodes(model):
         if node.op_type in RECURRENT_OPS:
-            why = f"{ctx.target.name} has no integer kernel for it; `run quantize-weights` makes its weights int8"
-            yield Finding("QUANT-NO-KERNEL", f"{node.op_type} left float: {why}", node=label(node))
+            why = f"{ctx.target.name} has no integer kernel for it"
+            kept = "" if node.inputs[1] is None or is_constant(node.inputs[1]) else "; its weights are stored as int8"
+            yield Finding("QUANT-NO-KERNEL", f"{node.op_type} left float: {why}{kept}", node=label(node))
 
 
 def _nothing(ctx: Context) -> Finding:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import add_initializer, all_names, attribute, fresh_name, in_scope, label, scopes, tensor_of
+from onnxcompress.graph import attribute, in_scope, label, scopes, tensor_of
 from onnxcompress.passes.quantization.edit import drop_unused
+from onnxcompress.passes.quantization.integer_weights import Weight, WeightWriter
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
 from onnxcompress.passes.quantization.opset import prepare_opset
-from onnxcompress.passes.quantization.scales import quantized_weight, weight_scales
 from onnxcompress.report import Finding, Severity
 
 if TYPE_CHECKING:
@@ -21,70 +22,128 @@ if TYPE_CHECKING:
     from onnxcompress.passes.quantize_weights import QuantizeWeights
 
 RECURRENT_OPS = ("LSTM", "GRU", "RNN")
+MOST_ERROR = 0.03
+"""Relative error beyond which a weight that only gets smaller by int8, not faster, stays float."""
+
 _NODE_BYTES = 200  # what a DequantizeLinear node and the names of its inputs take in the file
 
 
 @dataclass(frozen=True)
-class Weight:
-    """A constant worth quantizing.
+class Stored:
+    """What was stored as integers.
 
     Attributes:
-        value: The float constant.
-        axis: Axis with one scale for each index; None for one scale.
-        reader: First node that reads it as a weight.
-        table: Only Gather nodes read it, along axis 0.
+        weights: How many.
+        saved_bytes: What the file loses by it.
     """
 
-    value: ir.Value
-    axis: int | None
-    reader: ir.Node
-    table: bool = False
+    weights: int = 0
+    saved_bytes: int = 0
 
 
 def quantize_weights(model: ir.Model, ctx: Context, options: QuantizeWeights) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
     yield from prepare_opset(model, ctx.target.min_opset)
+    stored = yield from store_weights(model, ctx, per_channel=options.per_channel, clip=options.clip)
+    yield from _bodies(model)
+    done = stored.weights
+    message = f"{done} weights stored as int8" if done else "no weight was worth storing as int8"
+    severity = Severity.INFO if done else Severity.WARNING
+    numbers = {"weights": done, "saved_bytes": stored.saved_bytes}
+    yield Finding("QUANT-WEIGHTS", message, severity=severity, numbers=numbers)
+
+
+def store_weights(
+    model: ir.Model,
+    ctx: Context,
+    *,
+    per_channel: bool = True,
+    clip: str = "none",
+    op_types: Collection[str] | None = None,
+    most_error: float = math.inf,
+) -> Generator[Finding, None, Stored]:
+    """Store every weight that is still float and worth it as int8 behind a DequantizeLinear; the nodes stay float.
+
+    Args:
+        model: The model, edited in place.
+        ctx: Its scope and target are used.
+        per_channel: One scale for each channel.
+        clip: How a channel's scale is chosen, ``none`` or ``mse``.
+        op_types: Operators whose weights may be stored so; None for all.
+        most_error: Largest relative error |w - s q| / |w| (Frobenius norms) of a weight that is stored so.
+
+    Yields:
+        A reason for each weight left float.
+
+    Returns:
+        How many were stored, and the bytes saved.
+    """
     chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    writer = _Writer(model, options, 63 if ctx.target.reduce_range else 127)
-    done = saved = 0
+    writer = WeightWriter(model, ctx.target, per_channel=per_channel, clip=clip)
+    stored = Stored()
     for weight in list(_weights(model)):
-        reason = _reason(weight, chosen)
+        if op_types is not None and weight.reader.op_type not in op_types:
+            continue
+        reason = _reason(weight, chosen) or writer.replace(weight, most_error)
         if reason is not None:
             yield Finding(*reason, node=weight.value.name or "")
             continue
-        saved += writer.replace(weight)
-        done += 1
+        stored = Stored(stored.weights + 1, stored.saved_bytes + _saved(weight))
     drop_unused(model)
-    yield from _bodies(model)
-    message = f"{done} weights stored as int8" if done else "no weight was worth storing as int8"
-    severity = Severity.INFO if done else Severity.WARNING
-    yield Finding("QUANT-WEIGHTS", message, severity=severity, numbers={"weights": done, "saved_bytes": saved})
+    return stored
+
+
+def weights_left_float(model: ir.Model, ctx: Context, *, per_channel: bool = True) -> Iterator[Finding]:
+    """After integers went to the nodes that compute in them: int8 weights for the nodes that stay float.
+
+    Recurrent weights, embedding tables and the weights of islands, where the target reads such weights
+    (`Target.weight_only`) and int8 is exact enough for them.
+
+    Args:
+        model: The model, edited in place.
+        ctx: Its scope and target are used.
+        per_channel: One scale for each channel.
+    """
+    told = ("QUANT-INEXACT", "QUANT-NOT-FINITE")
+    run = store_weights(model, ctx, per_channel=per_channel, op_types=ctx.target.weight_only, most_error=MOST_ERROR)
+    stored = Stored()
+
+    def every() -> Iterator[Finding]:
+        nonlocal stored
+        stored = yield from run
+
+    yield from (finding for finding in every() if finding.code in told)
+    if stored.weights:
+        numbers = {"weights": stored.weights, "saved_bytes": stored.saved_bytes}
+        message = f"{stored.weights} weights of nodes that compute in float stored as int8"
+        yield Finding("QUANT-WEIGHTS", message, numbers=numbers)
 
 
 def _weights(model: ir.Model) -> Iterator[Weight]:
     """Weights of the main graph, each once, in the order of their first reader."""
     seen: set[ir.Value] = set()
     for node in model.graph:
-        for value, axis, table in _candidates(node):
-            if value not in seen:
-                seen.add(value)
-                yield Weight(value, axis, node, table)
+        for weight in _candidates(node):
+            if weight.value not in seen:
+                seen.add(weight.value)
+                yield weight
 
 
-def _candidates(node: ir.Node) -> Iterator[tuple[ir.Value, int | None, bool]]:
+def _candidates(node: ir.Node) -> Iterator[Weight]:
     if node.domain not in ("", "ai.onnx"):
         return
     if is_linear(node):
         linear = linear_of(node)
         if linear.weight is not None:
-            yield linear.value(linear.weight), linear.axis, False
+            yield Weight(linear.value(linear.weight), linear.axis, node)
     elif node.op_type in RECURRENT_OPS:
-        yield from ((v, 1, False) for v in node.inputs[1:3] if v is not None and tensor_of(v) is not None)
+        found = (v for v in node.inputs[1:3] if v is not None and tensor_of(v) is not None)
+        yield from (Weight(v, 1, node, rows=True) for v in found)
     elif node.op_type == "Gather" and attribute(node, "axis", 0) == 0 and tensor_of(node.inputs[0]) is not None:
         value = node.inputs[0]
         readers = [(use.node, use.idx) for use in value.uses()] if value is not None else []
         if value is not None and all(n.op_type == "Gather" and i == 0 and n.graph is node.graph for n, i in readers):
-            yield value, -1, True
+            yield Weight(value, -1, node, table=True)
 
 
 def _reason(weight: Weight, chosen: set[str]) -> tuple[str, str] | None:
@@ -96,82 +155,23 @@ def _reason(weight: Weight, chosen: set[str]) -> tuple[str, str] | None:
         return "QUANT-DTYPE", f"weight left as it is: its type is {tensor.dtype.name}"
     if weight.table and len(tensor.shape) < 2:
         return "QUANT-SMALL", "table left float: its rows are single numbers"
-    if _saved(weight, tensor) <= 0:
+    if weight.rows and len(tensor.shape) != 3:
+        return "QUANT-SHAPE", f"weight left float: its rank is {len(tensor.shape)}, not 3"
+    if _saved(weight) <= 0:
         return "QUANT-SMALL", "weight left float: scales and nodes would take more than int8 saves"
     if not np.isfinite(tensor.numpy()).all():
         return "QUANT-NOT-FINITE", "weight left float: it holds NaN or infinity, which no integer stands for"
     return None
 
 
-def _saved(weight: Weight, tensor: ir.TensorProtocol) -> int:
+def _saved(weight: Weight) -> int:
+    tensor = tensor_of(weight.value)
+    assert tensor is not None
     shape = tuple(tensor.shape.numpy())
     size = int(np.prod(shape, dtype=np.int64))
-    channels = 1 if weight.axis is None else shape[weight.axis]
+    channels = 1 if weight.axis is None else shape[weight.axis] * (shape[0] if weight.rows else 1)
     wide = tensor.dtype.itemsize
     return int(size * (wide - 1) - channels * (wide + 1) - _NODE_BYTES)
-
-
-class _Writer:
-    """Puts integers in place of weights."""
-
-    def __init__(self, model: ir.Model, options: QuantizeWeights, limit: int) -> None:
-        self.graph, self.options, self.limit = model.graph, options, limit
-        self.taken = all_names(model)
-
-    def replace(self, weight: Weight) -> int:
-        """Replace one weight for all of its readers; the bytes saved."""
-        tensor = tensor_of(weight.value)
-        assert tensor is not None
-        array = tensor.numpy()
-        axis = weight.axis if self.options.per_channel else None
-        axis = axis % array.ndim if axis is not None else None
-        scales = weight_scales(array, axis, limit=self.limit, clip=self.options.clip)
-        numbers = quantized_weight(array, scales, axis, limit=self.limit)
-        constants = self._constants(weight.value.name or label(weight.reader), numbers, scales.astype(array.dtype))
-        if weight.table:
-            self._after_gathers(weight.value, constants, axis)
-        else:
-            self._before(weight, constants, axis)
-        return _saved(weight, tensor)
-
-    def _constants(self, name: str, numbers: np.ndarray, scales: np.ndarray) -> list[ir.Value]:
-        zero = np.zeros(scales.shape, np.int8)
-        parts = (("quantized", numbers), ("scale", scales), ("zero_point", zero))
-        return [add_initializer(self.graph, fresh_name(self.taken, f"{name}_{p}"), a) for p, a in parts]
-
-    def _before(self, weight: Weight, constants: list[ir.Value], axis: int | None) -> None:
-        value = weight.value
-        out = ir.Value(name=fresh_name(self.taken, f"{value.name}_dequantized"), shape=value.shape, type=value.type)
-        node = self._dequantize(constants, axis, out)
-        uses = [(use.node, use.idx) for use in value.uses()]
-        self.graph.insert_before(self.graph[0], node)
-        for reader, index in uses:
-            reader.replace_input_with(index, out)
-
-    def _after_gathers(self, table: ir.Value, constants: list[ir.Value], axis: int | None) -> None:
-        for use in list(table.uses()):
-            gather, old = use.node, use.node.outputs[0]
-            name = old.name or ""
-            restored = ir.Value(name=None, shape=old.shape, type=old.type)
-            readers = [(u.node, u.idx) for u in old.uses()]
-            gather.replace_input_with(0, constants[0])
-            old.name = fresh_name(self.taken, f"{name}_quantized")
-            old.type = ir.TensorType(ir.DataType.INT8)
-            restored.name = name
-            self.graph.insert_after(
-                gather, self._dequantize([old, *constants[1:]], -1 if axis is not None else None, restored)
-            )
-            for reader, index in readers:
-                reader.replace_input_with(index, restored)
-            for i, output in enumerate(self.graph.outputs):
-                if output is old:
-                    self.graph.outputs[i] = restored
-
-    def _dequantize(self, inputs: list[ir.Value], axis: int | None, out: ir.Value) -> ir.Node:
-        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
-        node = ir.Node("", "DequantizeLinear", inputs, attributes, outputs=[out])
-        node.name = fresh_name(self.taken, f"{out.name}_DequantizeLinear")
-        return node
 
 
 def _bodies(model: ir.Model) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import array_of, attribute, label, tensor_of
-from onnxcompress.passes.quantization.linear import FLOATS, Linear, is_linear, linear_of
+from onnxcompress.passes.quantization.linear import FLOATS, Linear, is_linear, is_stored_weight, linear_of
 from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes
 
 Reason = tuple[str, str]
@@ -121,4 +121,7 @@ def _next(node: ir.Node, through: tuple[str, ...]) -> ir.Node | None:
 
 def _is_quantized(linear: Linear) -> bool:
     values = [*linear.inputs, *([linear.value(linear.weight)] if linear.weight is not None else [])]
-    return any(p is not None and p.op_type == "DequantizeLinear" for p in (v.producer() for v in values))
+    makers = (v.producer() for v in values)
+    return any(p is not None and p.op_type == "DequantizeLinear" for p in makers) or any(
+        is_stored_weight(v) for v in values
+    )
