@@ -2,7 +2,8 @@
 
 Placement is data of the target (`onnxcompress targets`), ranges come from one streamed pass over the samples and a rule
 (`onnxcompress.calibrators`), weights become int8 behind a DequantizeLinear. Before the graph is edited, each tensor is
-tried alone in int8: those few that change the output far more than the others stay float (islands).
+tried alone in int8: those few that change the output far more than the others stay float (islands). Nodes
+that stay float, recurrent ones and embedding tables among them, keep int8 weights where that is exact enough.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The pass `quantize-weights`: weights as int8 behind a DequantizeLinear, everything else as it was. Needs no data.
+"""The pass `quantize-weights`: weights as int8 times a scale, everything else as it was. Needs no data.
 
 Each weight w becomes round(w / s) with one scale s for each output channel, s = max |w| / 127 over the channel, so the
-error of a weight is at most s / 2. Recurrent weights have one scale for each row of a gate, shared by the directions.
-A table that Gather reads is gathered as int8 and dequantized after, with one scale a column, so that it is never
-expanded whole.
+error of a weight is at most s / 2. Recurrent weights have one scale for each direction and row of a gate. For ONNX
+Runtime the product stands behind Cast and Mul, which it folds while it loads the model; for other targets behind a
+DequantizeLinear. A table that Gather reads is gathered as int8 and dequantized after, with one scale a column, so that
+it is never expanded whole.
 """
 
 from __future__ import annotations

@@ -367,3 +367,27 @@ def test_a_recurrent_node_that_stays_float_is_named() -> None:
 def test_a_percentile_is_above_0_and_at_most_100(percentile: float) -> None:
     with pytest.raises(UsageError, match="percentile"):
         quantize(model_of(RESNET, SIZES), samples(3, 12, 12), calibrator="histogram", percentile=percentile)
+
+
+@pytest.mark.parametrize("target", ["ort-x86-vnni", "openvino"])
+def test_weights_of_nodes_that_stay_float_become_int8_all_the_same(target: str) -> None:
+    text = """g (float[T,N,8] x, int64[N] i) => (float[N,1,4] y, float[N,8] e) {
+      e = Gather(table, i)  s, h = LSTM<hidden_size=16>(x, w, r)
+      t = Transpose<perm=[1,0,2]>(h)  y = MatMul(t, m) }"""
+    model = model_of(text, {"w": (1, 64, 8), "r": (1, 64, 16), "m": (16, 4), "table": (60, 8)})
+    feeds = {"x": RNG.normal(size=(5, 12, 8)).astype(np.float32), "i": np.arange(5)}
+    small, findings = quantize(model, feeds, target=target)
+    wide = {n for n, v in small.graph.initializers.items() if v.dtype == ir.DataType.FLOAT and v.const_value.size > 64}
+    assert not wide and "QUANT-WEIGHTS" in {f.code for f in findings}
+    assert {v.dtype for n, v in small.graph.initializers.items() if n.endswith("_quantized")} == {ir.DataType.INT8}
+
+
+def test_a_weight_that_int8_would_change_too_much_stays_float() -> None:
+    text = "g (float[T,N,8] x) => (float[1,N,256] h) { s, h = RNN<hidden_size=256>(x, w, r) }"
+    model = model_of(text, {"w": (1, 256, 8), "r": (1, 256, 256)})
+    spiky = np.full((1, 256, 256), 0.49 / 127, np.float32)  # every weight but one in a row would round to zero
+    spiky[..., 7] = 1
+    model.graph.initializers["r"].const_value = ir.tensor(spiky, name="r")
+    small, findings = quantize(model, {"x": RNG.normal(size=(5, 12, 8)).astype(np.float32)})
+    assert [f.node for f in findings if f.code == "QUANT-INEXACT"] == ["r"]
+    assert "r" in small.graph.initializers and "w_quantized" in small.graph.initializers

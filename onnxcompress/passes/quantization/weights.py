@@ -115,7 +115,7 @@ def weights_left_float(model: ir.Model, ctx: Context, *, per_channel: bool = Tru
     yield from (finding for finding in every() if finding.code in told)
     if stored.weights:
         numbers = {"weights": stored.weights, "saved_bytes": stored.saved_bytes}
-        message = f"{stored.weights} weights of nodes that compute in float stored as int8"
+        message = f"int8 stored for {stored.weights} weight(s) of nodes that compute in float"
         yield Finding("QUANT-WEIGHTS", message, numbers=numbers)
 
 
