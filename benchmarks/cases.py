@@ -4,7 +4,7 @@ Models come from the catalogue (ONNXCOMPRESS_TEST_DATA) and from further folders
 PATH). In such a folder NAME.onnx has a NAME.json beside it:
 
 - ``{"samples": "fmnist_resnet8"}``: the samples of a model of the catalogue, for another network of the same task;
-- ``{"measure": "accuracy"}``: arrays in NAME.npz under ``calib:INPUT``, ``test:INPUT`` and, if there are, ``labels``.
+- ``{"measure": "accuracy"}``: arrays by input in NAME.calib.npz and NAME.test.npz, the latter with ``labels``.
 
 benchmarks/hard_models.py fills such a folder from installed packages.
 """
@@ -93,7 +93,11 @@ def _from_folder(described: Path) -> Case:
     if "samples" in told:
         like = _from_catalog(told["samples"])
         return Case(path.stem, path, like.calibration, like.test, like.labels, like.measure)
-    with np.load(described.with_suffix(".npz")) as archive:
-        arrays = {key: archive[key] for key in archive.files}
-    parts = ({k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith(p)} for p in ("calib:", "test:"))
-    return Case(path.stem, path, *parts, arrays.get("labels"), measures.BY_NAME[told["measure"]])
+    calibration, test = (_arrays(described.with_suffix(f".{part}.npz")) for part in ("calib", "test"))
+    labels = test.pop("labels", None)
+    return Case(path.stem, path, calibration, test, labels, measures.BY_NAME[told["measure"]])
+
+
+def _arrays(path: Path) -> Arrays:
+    with np.load(path) as archive:
+        return {key: archive[key] for key in archive.files}

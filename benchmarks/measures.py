@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from catalog import Arrays
+from hard.boxes import boxes, hmean
 
 Reduce = Callable[[Arrays], np.ndarray]
 """Outputs of one run, by name in the model's order -> one row a sample."""
@@ -36,6 +37,11 @@ class Measure:
 def first(outputs: Arrays) -> np.ndarray:
     """The first output."""
     return next(iter(outputs.values()))
+
+
+def last(outputs: Arrays) -> np.ndarray:
+    """The last output."""
+    return list(outputs.values())[-1]
 
 
 def top1(outputs: Arrays) -> np.ndarray:
@@ -65,16 +71,9 @@ def same_rows(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (left == right).all(axis=1)
 
 
-def text_mask(outputs: Arrays) -> np.ndarray:
-    """The thresholded map of a text detector, packed to bits: one row a sample."""
-    map_ = first(outputs)
-    return np.packbits(map_.reshape(len(map_), -1) > 0.3, axis=1)
-
-
-def mask_f1(rows: np.ndarray, labels: np.ndarray) -> float:
-    """Harmonic mean of precision and recall of all pixels against the labels' packed masks."""
-    both, predicted, wanted = (int(np.bitwise_count(a).sum()) for a in (rows & labels, rows, labels))
-    return 2 * both / max(predicted + wanted, 1)
+def text_boxes(outputs: Arrays) -> np.ndarray:
+    """Boxes of each page, (pages, boxes, 4)."""
+    return np.stack([boxes(map_[0]) for map_ in first(outputs)])
 
 
 def equal_error_rate(rows: np.ndarray, labels: np.ndarray) -> float:
@@ -97,14 +96,6 @@ def nearest_is_alike(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return labels[cosine.argmax(axis=1)] == labels
 
 
-def rank_correlation(rows: np.ndarray, labels: np.ndarray) -> float:
-    """Spearman's correlation of the cosines of neighbouring rows (0 and 1, 2 and 3, ...) with the pairs' labels."""
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    cosine = (unit[::2] * unit[1::2]).sum(axis=1)
-    ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (cosine, labels[::2])]
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
 def equal(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the class is right."""
     return rows.reshape(-1) == labels
@@ -120,7 +111,7 @@ BY_NAME = {
     "accuracy": ACCURACY,
     "sqnr": SQNR,
     "text lines": Measure("whole lines", ctc_text, hits=same_rows),
-    "text mask": Measure("pixel F1", text_mask, score=mask_f1),
-    "nearest": Measure("nearest is alike", first, hits=nearest_is_alike),
+    "text boxes": Measure("hmean", text_boxes, score=hmean),
+    "nearest": Measure("nearest is alike", last, hits=nearest_is_alike),
 }
 """By the name that a folder's .json gives."""

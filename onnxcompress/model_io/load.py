@@ -166,12 +166,13 @@ def _map_external(model: ir.Model, data: DataFolder) -> bool:
 
 
 def _settle(model: ir.Model, proto: onnx.ModelProto, what: str) -> list[Finding]:
-    from onnxcompress.model_io.settle import check_sources, mark_value_info, name_nodes, sort_nodes
+    from onnxcompress.model_io.settle import check_sources, free_axes, mark_value_info, name_nodes, sort_nodes
 
     check_sources(model, what)
+    freed = free_axes(model)
     mark_value_info(model, proto)
     name_nodes(model)
-    return sort_nodes(model, what)
+    return [*freed, *sort_nodes(model, what)]
 
 
 def _unknown_notes(count: int) -> list[Finding]:

@@ -64,6 +64,29 @@ def _dangling(what: str, where: str) -> ModelError:
     )
 
 
+def free_axes(model: ir.Model) -> list[Finding]:
+    """Declare axes of negative size as free ones, in place: Paddle's converters write -1 for them."""
+    from onnxcompress.report.records import Finding
+
+    named: list[str] = []
+    for body in bodies(model):
+        for value in (*body.inputs, *(output for node in body for output in node.outputs)):
+            shape = value.shape
+            if shape is not None and any(isinstance(dim, int) and dim < 0 for dim in shape):
+                value.shape = _freed(shape)
+                named.append(value.name or "")
+    if not named:
+        return []
+    message = f"{len(named)} tensors declare an axis of negative size, which is read as a free axis"
+    return [Finding("LOAD-NEGATIVE-AXIS", message, node=named[0], numbers={"tensors": len(named)})]
+
+
+def _freed(shape: ir.Shape) -> ir.Shape:
+    import onnx_ir as ir
+
+    return ir.Shape([None if isinstance(dim, int) and dim < 0 else dim for dim in shape])
+
+
 def sort_nodes(model: ir.Model, what: str) -> list[Finding]:
     """Sort the nodes topologically where the file did not, as the format demands; in place.
 

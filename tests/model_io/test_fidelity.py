@@ -590,3 +590,14 @@ def test_functions_in_a_circle_are_refused() -> None:
 
 def test_a_long_chain_of_functions_needs_no_stack() -> None:
     assert _fails(_chain(3000)).code == "MODEL-TOO-MANY-NODES"
+
+
+def test_axes_of_negative_size_are_read_as_free() -> None:
+    proto = _relu()
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+    loaded = load(proto)
+    dims = [list(value.shape or []) for value in (*loaded.graph.inputs, *loaded.graph.outputs)]
+    assert all(isinstance(dim, ir.SymbolicDim) and dim.value is None for shape in dims for dim in shape)
+    assert [note.code for note in load_notes(loaded)] == ["LOAD-NEGATIVE-AXIS"]
+    assert not to_proto(loaded).graph.input[0].type.tensor_type.shape.dim[0].HasField("dim_value")
