@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxcompress import graph, model_io, verify
 from onnxcompress.cost import costs
-from onnxcompress.data import DataSource, open_data, remarks
+from onnxcompress.data import DataSource, canonical, open_data, remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
 from onnxcompress.measurement import far_apart, measure, measure_between
@@ -265,7 +265,7 @@ def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSo
     measuring = None if eval_data is None else open_data(eval_data, model)
     if data is None:
         return None, measuring
-    samples = open_data(data, model)
+    samples = canonical(open_data(data, model))  # a permuted file gives the same bytes
     if measuring is not None:
         return samples, measuring
     return samples.split(0.2, seed=seed) if len(samples) > 1 else (samples, None)

@@ -14,7 +14,8 @@ class RuntimeOptions:
 
     Attributes:
         providers: Execution providers in order of preference.
-        threads: Intra-op threads; 0 lets ONNX Runtime choose.
+        threads: Threads of one session, or, where results decide bytes, sessions' runs side by side, each of one
+            thread (`onnxcompress.runtime.parallel`); 0 lets ONNX Runtime choose, or takes every processor.
         custom_ops: Shared libraries with custom operators, registered in every session.
     """
 

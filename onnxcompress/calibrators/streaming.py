@@ -2,6 +2,7 @@
 
 The tensors are tapped as extra outputs, a run at a time, and counted in threads while nothing is kept. Where the
 tapped tensors of one run would not fit the memory ceiling, they are taken in groups, one pass over the data a group.
+ONNX Runtime's graph optimizations are off: what it fuses, and with it the last bits, would depend on what is tapped.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def collect(
         for group in groups:
             taps = [name for name in group if name not in inputs]
             kept = [name for name in group if name in inputs]
-            runs = run_source(model, source, taps or None, options=options, batch=batch, taps=taps, progress=progress)
+            runs = run_source(
+                model, source, taps or None, options=options, batch=batch, taps=taps, progress=progress, optimize=False
+            )
             for run in runs:
                 arrays = {**run, **(source.read(run.indices) if kept else {})}
                 jobs = [(found[name], arrays[name], len(run.indices)) for name in group]
@@ -109,7 +112,9 @@ def _groups(
     """The tensors, divided so that one run's taps stay below the ceiling; measured on the first sample."""
     inner = [name for name in names if name not in {value.name for value in model.graph.inputs}]
     sizes: dict[str, int] = {}
-    for run in run_source(model, source.subset([0]), inner, options=options, taps=inner) if inner else ():
+    for run in (
+        run_source(model, source.subset([0]), inner, options=options, taps=inner, optimize=False) if inner else ()
+    ):
         sizes |= {name: array.nbytes for name, array in run.items()}
     groups: list[list[str]] = [[]]
     used = 0

@@ -1,6 +1,7 @@
 """Samples for calibration, reconstruction, training and measuring: opened lazily, fitted to the model, checked."""
 
 from onnxcompress.data.binding import parse_mapping
+from onnxcompress.data.canonical import CanonicalSource, canonical
 from onnxcompress.data.checks import check_data, remarks
 from onnxcompress.data.inputs import InputSpec, input_specs
 from onnxcompress.data.opening import open_data
@@ -11,9 +12,11 @@ from onnxcompress.data.source import ArraySource, DataSource, SubsetSource
 __all__ = [
     "PRESETS",
     "ArraySource",
+    "CanonicalSource",
     "DataSource",
     "InputSpec",
     "SubsetSource",
+    "canonical",
     "check_data",
     "input_specs",
     "load_metric",

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.data.binding import Bound, bind, bind_labels, constant, count_samples, is_number, resolve_keys
+from onnxcompress.data.canonical import canonical
 from onnxcompress.data.columns import Column
 from onnxcompress.data.fit import Plan, channel_axis
 from onnxcompress.data.fitted import Feed, FittedSource
@@ -78,7 +79,7 @@ def open_data(
         channel_order: ``rgb`` or ``bgr``, as the model wants it.
         resize: ``crop`` (shorter side, then centre) or ``stretch``; for a folder of pictures.
         size: (height, width) where the model leaves the size of its pictures open.
-        samples: Use this many, chosen by `seed`; all by default.
+        samples: Use this many, chosen by `seed` and by what they hold, not by where they lie; all by default.
         seed: Seed of that choice.
 
     Raises:
@@ -107,7 +108,7 @@ def _choose(source: DataSource, samples: int | None, seed: int) -> DataSource:
         return source
     if samples < 1:
         raise UsageError(f"--samples {samples} leaves nothing", hint="Give at least 1.", code="USAGE-SAMPLES")
-    return source.draw(samples, seed=seed)
+    return canonical(source).draw(samples, seed=seed)
 
 
 def _open(spec: Any, specs: list[InputSpec], options: _Options) -> DataSource:

@@ -2,6 +2,7 @@
 
 from onnxcompress.runtime.batching import batch_axis, dims_of, real_inputs
 from onnxcompress.runtime.latency import LatencyResult, batch_for, latency
+from onnxcompress.runtime.parallel import in_order, one_thread, runs_at_once
 from onnxcompress.runtime.runnable import foreign_ops, runnable_part
 from onnxcompress.runtime.session import InputSpec, Session
 from onnxcompress.runtime.source import Outputs, feeds_of, run_source
@@ -16,8 +17,11 @@ __all__ = [
     "dims_of",
     "feeds_of",
     "foreign_ops",
+    "in_order",
     "latency",
+    "one_thread",
     "real_inputs",
     "run_source",
     "runnable_part",
+    "runs_at_once",
 ]

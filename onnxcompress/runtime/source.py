@@ -1,4 +1,8 @@
-"""A data source through a model: samples in order, a run at a time, nothing kept."""
+"""A data source through a model: samples in order, several runs side by side, nothing kept.
+
+Sessions have one thread each, and results come in order: the numbers depend on the model, the samples and the run
+size, never on how many threads there are.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from onnxcompress.data import DataSource
 from onnxcompress.errors import DataError
 from onnxcompress.report import Finding
 from onnxcompress.runtime.batching import RunPlan, plan_runs
+from onnxcompress.runtime.parallel import in_order, one_thread, runs_at_once
 from onnxcompress.runtime.runnable import runnable_part
 from onnxcompress.runtime.session import Session
 from onnxcompress.runtime_options import RuntimeOptions
@@ -65,19 +70,22 @@ def run_source(
     taps: Sequence[str] = (),
     progress: Progress | None = None,
     findings: list[Finding] | None = None,
+    at_once: int | None = None,
 ) -> Iterator[Outputs]:
-    """Run every sample of `source` through `model`, in order, and yield each run's outputs.
+    """Run every sample of `source` through `model` and yield each run's outputs, in order of the samples.
 
     Args:
         model: Any model; the part of it that ONNX Runtime can run is used.
         source: The samples.
         names: Tensors to return; all outputs and taps by default.
-        options: Providers, threads, custom operators.
+        options: Providers, custom operators, and threads: how many runs go side by side.
         batch: Samples in one run where the model leaves that free.
-        optimize: ONNX Runtime's graph optimizations, on or off.
+        optimize: ONNX Runtime's graph optimizations, on or off. Where they are on, what is tapped decides which nodes
+            are fused, and with it the last bits.
         taps: Intermediate tensors of the main graph that are returned too.
         progress: Told the samples done; nothing by default.
         findings: Receives a note where the last run was padded, or a node could not be run.
+        at_once: Most runs side by side, where their outputs are large; each run's outputs are held once.
 
     Yields:
         Arrays by tensor name, with the samples' indices in `.indices`.
@@ -89,11 +97,15 @@ def run_source(
     part, notes = runnable_part(model, options)
     if findings is not None:
         findings.extend(notes)
-    session = Session(part, options, optimize=optimize, taps=taps)
-    done = 0
-    for feeds in feeds_of(part, source, batch=batch, findings=findings):
-        yield feeds.trim(session.run(feeds.arrays, names))
-        done += len(feeds.indices)
+    session = Session(part, one_thread(options), optimize=optimize, taps=taps)
+
+    def run(feeds: RunFeeds) -> Outputs:
+        return feeds.trim(session.run(feeds.arrays, names))
+
+    done, workers = 0, min(runs_at_once(options), at_once or 1 << 10)
+    for outputs in in_order(run, feeds_of(part, source, batch=batch, findings=findings), workers):
+        yield outputs
+        done += len(outputs.indices)
         if progress is not None:
             progress("run", done, len(source))
 

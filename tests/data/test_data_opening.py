@@ -167,11 +167,11 @@ def test_lengths_must_agree():
     assert caught.value.code == "DATA-LENGTH"
 
 
-def test_samples_are_a_seeded_choice_in_order():
+def test_samples_are_a_seeded_choice():
     model = model_taking("float[N] x")
     chosen = [everything(open_data({"x": numbers(100)}, model, samples=10, seed=seed)) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(chosen[0], chosen[1])
-    assert len(set(chosen[0])) == 10 and (np.diff(chosen[0]) > 0).all()
+    assert len(set(chosen[0])) == 10
     assert not np.array_equal(chosen[0], chosen[2])
     assert len(open_data({"x": numbers(7)}, model, samples=10)) == 7
     with pytest.raises(UsageError, match="--samples 0"):

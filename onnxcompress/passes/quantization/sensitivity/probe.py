@@ -17,7 +17,7 @@ from onnxcompress.graph import add_initializer, all_names, clone, fresh_name
 from onnxcompress.passes.quantization.linear import linear_of
 from onnxcompress.passes.quantization.placement.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
-from onnxcompress.runtime import Session, feeds_of, runnable_part
+from onnxcompress.runtime import Session, feeds_of, one_thread, runnable_part
 from onnxcompress.runtime.session import is_tensor
 from onnxcompress.verify.numbers import is_numeric
 from onnxcompress.verify.producers import comparable
@@ -51,7 +51,7 @@ class Probe:
         switched = clone(part)
         self._flags = _Switches(switched, plan, grids).build(tried)
         names = comparable(part)
-        self._session = Session(switched, ctx.runtime, taps=names)
+        self._session = Session(switched, one_thread(ctx.runtime), taps=names)
         self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=len(samples))]
         self._outputs = self._numbers(names)
         self._reference = [self._run(feeds, ()) for feeds in self._feeds] if self._outputs else []
