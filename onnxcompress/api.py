@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from onnxcompress.errors import UsageError
 from onnxcompress.passes.base import Scope
 from onnxcompress.pruning_recipe import SIZE_OPTIONS, Entries, prune_entries
+from onnxcompress.quantization_recipe import quantize_entries
 from onnxcompress.recipe import Recipe
-from onnxcompress.registry import describe, make_pass
+from onnxcompress.registry import make_pass
 
 if TYPE_CHECKING:
     from onnxcompress.data import DataSource
@@ -79,7 +80,7 @@ def recipe_for(
     given = {k: v for k, v in (options or {}).items() if v is not None}
     builders = {
         "prune": prune_entries,
-        "quantize": _quantize,
+        "quantize": quantize_entries,
         "distill": _distill,
         "reconstruct": _reconstruct,
         "auto": _auto,
@@ -90,24 +91,6 @@ def recipe_for(
         _refuse_without_teacher(command)
     entries = builders[command](given, has_data)
     return Recipe(tuple(make_pass(name, values) for name, values in entries), dict(settings or {}))
-
-
-def _quantize(given: dict[str, Any], has_data: bool) -> Entries:
-    main, other = ("insert-qdq", "quantize-weights") if has_data else ("quantize-weights", "insert-qdq")
-    known, elsewhere = ({option.name for option in describe(name).options} for name in (main, other))
-    for key in given:
-        if key in elsewhere - known:
-            _refuse_option_of(other, key, has_data)
-    return [("normalize", {}), ("fold-batchnorm", {}), (main, given)]
-
-
-def _refuse_option_of(other: str, key: str, has_data: bool) -> None:
-    raise UsageError(
-        f"--{key.replace('_', '-')} is an option of {other}",
-        why="quantize stores weights only where no data is given, and calibrates where some is",
-        hint=f"Leave out --data, or use `run {other}`." if has_data else "Give --data FILE.",
-        code="USAGE-UNKNOWN-OPTION",
-    )
 
 
 def _refuse_without_teacher(command: str) -> None:
@@ -242,7 +225,8 @@ def quantize(model: Any, *, data: Any = None, **options: Any) -> Result:
     Args:
         model: A path, an onnx.ModelProto or an onnx_ir.Model; it is not edited.
         data: Unlabelled calibration samples.
-        options: Options of ``insert-qdq`` (or ``quantize-weights``), and common ones of `run_recipe`.
+        options: Options of ``insert-qdq`` (or ``quantize-weights``), ``requantize=True`` for a model that is quantized
+            already, and common ones of `run_recipe`.
     """
     return _command("quantize", model, data, options)
 

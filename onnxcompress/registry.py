@@ -32,6 +32,7 @@ BUILT_IN: Mapping[str, str] = types.MappingProxyType(
         "prune-channels": "onnxcompress.passes.prune_channels:PruneChannels",
         "prune-weights": "onnxcompress.passes.prune_weights:PruneWeights",
         "reconstruct": "onnxcompress.passes.reconstruct:Reconstruct",
+        "remove-qdq": "onnxcompress.passes.remove_qdq:RemoveQDQ",
         "quantize-weights": "onnxcompress.passes.quantize_weights:QuantizeWeights",
         "insert-qdq": "onnxcompress.passes.insert_qdq:InsertQDQ",
         "correct-bias": "onnxcompress.passes.correct_bias:CorrectBias",

@@ -27,6 +27,7 @@ FLOORS = [
         "registry",
         "recipe",
         "pruning_recipe",
+        "quantization_recipe",
         "result",
         "testing",
     },

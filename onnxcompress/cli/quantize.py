@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from onnxcompress.cli.build import PassFlags, build
 from onnxcompress.cli.execute import Flags, execute
 from onnxcompress.cli.options import (
     DataFlags,
+    Group,
     LogFlags,
     MachineFlags,
     ModelPath,
     OutputFlags,
     QualityFlags,
     ScopeFlags,
+    flag,
 )
+
+
+@dataclass(frozen=True)
+class StartFlags(Group):
+    """What is done to the model first."""
+
+    panel: ClassVar[str] = "Start"
+    requantize: bool = flag(False, "Make a model that is quantized already float first.", "--requantize")
 
 
 def quantize(
     model: ModelPath,
     options: PassFlags,
+    start: StartFlags,
     output: OutputFlags,
     data: DataFlags,
     quality: QualityFlags,
@@ -35,7 +47,8 @@ def quantize(
     def recipe(settings: dict[str, Any]) -> Any:
         from onnxcompress.api import recipe_for
 
-        return recipe_for("quantize", options, has_data=data.data is not None, settings=settings)
+        given = {**options, "requantize": start.requantize or None}
+        return recipe_for("quantize", given, has_data=data.data is not None, settings=settings)
 
     execute(
         model,

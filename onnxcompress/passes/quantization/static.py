@@ -12,6 +12,7 @@ from onnxcompress.cost import costs
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import in_scope, is_constant, iter_nodes, label, scopes
 from onnxcompress.passes.quantization import kernels
+from onnxcompress.passes.quantization.already import refuse_quantized
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
 from onnxcompress.passes.quantization.linear import is_linear
 from onnxcompress.passes.quantization.lint import lint
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
     assert ctx.data is not None
+    if not ctx.scope.only:
+        refuse_quantized(model)
     wanted = _islands(options.islands)
     yield from prepare_opset(model, ctx.target.min_opset)
     request = _request(model, ctx)

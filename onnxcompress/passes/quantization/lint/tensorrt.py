@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import attribute
+from onnxcompress.passes.quantization.integer_ops import INTEGER_OPS
 from onnxcompress.passes.quantization.lint.rule import Place, Rule
 
 _PARSER = "onnx-tensorrt onnxOpImporters.cpp, QuantDequantLinearHelper"
@@ -23,12 +24,6 @@ _FIRST_OPSET = {ir.DataType.INT8: 10, ir.DataType.FLOAT8E4M3FN: 19, ir.DataType.
 _FOUR_BITS = (ir.DataType.INT4, ir.DataType.FLOAT4E2M1)
 _SCALES = ("FLOAT", "FLOAT16", "BFLOAT16", "FLOAT8E4M3FN")  # the last for the blocks of FP4
 _PER_AXIS_OPSET = 13
-_INTEGER_OPS = (
-    "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QLinearAdd", "QLinearMul",
-    "QLinearConcat", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearSigmoid",
-    "QLinearSoftmax", "QLinearWhere", "QGemm", "QAttention", "QEmbedLayerNormalization", "DynamicQuantizeMatMul",
-    "DynamicQuantizeLSTM", "MatMulIntegerToFloat", "MatMulNBits",
-)  # fmt: skip
 
 
 def _type(place: Place) -> Iterator[str]:
@@ -171,5 +166,5 @@ RULES: tuple[Rule, ...] = (
     Rule("LINT-ODD", _PARSER, _four_bits),
     Rule("LINT-INT4-ACTIVATION", _TYPES_PAGE, _four_bit_activations),
     Rule("LINT-DOMAIN", _TABLE, _foreign_pair),
-    Rule("LINT-OPERATOR", _TABLE, _unknown_op, ops=_INTEGER_OPS),
+    Rule("LINT-OPERATOR", _TABLE, _unknown_op, ops=INTEGER_OPS),
 )

@@ -1,0 +1,42 @@
+"""The passes that the command ``quantize`` stands for.
+
+With samples the model computes in integers (``insert-qdq``); without, only its weights become integers
+(``quantize-weights``). ``requantize`` makes a quantized model float first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnxcompress.errors import UsageError
+from onnxcompress.pruning_recipe import Entries
+from onnxcompress.registry import describe
+
+
+def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
+    """Passes with their options.
+
+    Args:
+        given: Options of the passes by name, and ``requantize``.
+        has_data: Whether samples will be there.
+
+    Raises:
+        UsageError: Where an option belongs to the pass that does not run.
+    """
+    options = {key: value for key, value in given.items() if key != "requantize"}
+    main, other = ("insert-qdq", "quantize-weights") if has_data else ("quantize-weights", "insert-qdq")
+    _refuse_options_of(other, main, options, has_data)
+    first: Entries = [("remove-qdq", {})] if given.get("requantize") else []
+    return [*first, ("normalize", {}), ("fold-batchnorm", {}), (main, options)]
+
+
+def _refuse_options_of(other: str, main: str, given: dict[str, Any], has_data: bool) -> None:
+    known, elsewhere = ({option.name for option in describe(name).options} for name in (main, other))
+    for key in given:
+        if key in elsewhere - known:
+            raise UsageError(
+                f"--{key.replace('_', '-')} is an option of {other}",
+                why="quantize stores weights only where no data is given, and calibrates where some is",
+                hint=f"Leave out --data, or use `run {other}`." if has_data else "Give --data FILE.",
+                code="USAGE-UNKNOWN-OPTION",
+            )
