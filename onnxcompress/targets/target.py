@@ -29,17 +29,19 @@ class Target:
         quantize_outputs: Q/DQ on outputs of quantized ops too, not only on their inputs.
         everywhere: Q/DQ on every tensor between operators of the lists below, whether or not a product is near.
         bias: ``float`` or ``int32``.
-        residual_add: ``skip`` (skip side only), ``both`` (both inputs and output) or ``none``.
         op_types: Multiplying operators that the target runs on integers.
         output_needed: Those of them that have an integer kernel only with Q/DQ on their output too.
         companion_ops: Operators that run on integers between such operators, where all their inputs are quantized.
         absorbed_ops: Activations that vanish into the operator before them.
         same_scale_ops: Data-movement operators whose input and output share scale and zero point.
         shared_concat: All inputs of a Concat and its output share one scale.
-        exclude_gemv: Leave matrix-vector products (one row or one column) and tiny products in float.
-        exclude_masked_attention: Leave the two products around a masked Softmax in float.
         lint: Whose rules a file for it is checked by (`passes.quantization.lint`): ``tensorrt``, ``openvino`` or
             ``onnxruntime``; empty for none.
+        extra_pairs: Where pairs stand besides the inputs of products, for a target without pairs on outputs: names of
+            the rules of ``placement/inputs_only.py``.
+        exclusions: Products that stay float because int8 does not pay there: names of the rules of
+            ``placement/eligible.py``.
+        attention_length: Longest sequence for the exclusion ``long-attention``.
         min_opset: Lowest opset of the default domain that the target's Q/DQ form needs.
         channel_alignment: Channel counts after pruning are rounded to a multiple of this where possible.
         sparse_pattern: The pattern N:M of zeros, along a layer's input channels, that the target runs faster; empty for
@@ -73,16 +75,16 @@ class Target:
     quantize_outputs: bool = True
     everywhere: bool = False
     bias: str = "float"
-    residual_add: str = "both"
     op_types: tuple[str, ...] = ("Conv", "MatMul", "Gemm")
     output_needed: tuple[str, ...] = ()
     companion_ops: tuple[str, ...] = ()
     absorbed_ops: tuple[str, ...] = ()
     same_scale_ops: tuple[str, ...] = ()
     shared_concat: bool = False
-    exclude_gemv: bool = False
-    exclude_masked_attention: bool = False
     lint: str = ""
+    extra_pairs: tuple[str, ...] = ()
+    exclusions: tuple[str, ...] = ()
+    attention_length: int = 512
     min_opset: int = 13
     channel_alignment: int = 1
     sparse_pattern: str = ""

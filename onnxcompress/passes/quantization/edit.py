@@ -16,7 +16,7 @@ from onnxcompress.graph import add_initializer, all_names, attribute, fresh_name
 from onnxcompress.passes.quantization.bias import bias_scale, least_weight_scale, quantized_bias
 from onnxcompress.passes.quantization.linear import Linear
 from onnxcompress.passes.quantization.placement.plan import Pair, Plan, Use
-from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
+from onnxcompress.passes.quantization.scales import Grid, activation_grid, quantized_weight, weight_scales
 from onnxcompress.targets import Target
 
 
@@ -53,8 +53,24 @@ class Editor:
         scales = self._shared_scales(plan, grids)
         for name, pair in plan.pairs.items():
             self._pair(pair, *scales[plan.root(name)])
+        for node, index in plan.constants:
+            self._constant(node, index)
         for linear, scale in zip(plan.linear, inputs, strict=True):
             self.weights(linear, scale)
+
+    def _constant(self, node: ir.Node, index: int) -> None:
+        """Store a constant that is no weight as integers of the activations' type, with one scale over its range."""
+        value = node.inputs[index]
+        assert value is not None
+        array = _array(value)
+        low, high = min(float(array.min(initial=0)), 0.0), max(float(array.max(initial=0)), 0.0)
+        kind, symmetric = self.target.activation_dtype, self.target.activation_symmetric
+        grid = activation_grid(low, high, kind, symmetric=symmetric, kind=array.dtype)
+        limits = np.iinfo(grid.zero.dtype)
+        steps = np.round(array.astype(np.float64) / float(grid.scale)) + int(grid.zero)
+        numbers = np.asarray(np.clip(steps, limits.min, limits.max), grid.zero.dtype)
+        name = value.name or label(node)
+        node.replace_input_with(index, self._dequantized(name, numbers, grid.scale, grid.zero, None, node))
 
     def weights(self, linear: Linear, input_scale: np.ndarray | None) -> None:
         """Store the node's weight as int8, and its bias as int32 where the target wants that and the scale is known."""
@@ -64,7 +80,8 @@ class Editor:
         array = _array(value)
         if array.dtype.name not in ("float32", "float16"):
             return
-        axis = linear.axis if self.per_channel else None
+        channels = self.per_channel and linear.node.op_type in (self.target.per_channel_ops or (linear.node.op_type,))
+        axis = linear.axis if channels else None
         bias = self._integer_bias(linear, array.dtype.name != "float32", input_scale)
         floor = None
         if bias is not None and input_scale is not None:

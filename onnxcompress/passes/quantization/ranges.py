@@ -67,22 +67,22 @@ def grids(
     plan: Plan, found: Mapping[str, FloatHistogram], rule: Rule, table: ShapeTable
 ) -> tuple[dict[str, Grid], dict[str, tuple[float, float]]]:
     """Grids and ranges by the tensor that leads its group."""
-    ranges = {root: _range(plan.pairs.get(root), found[root], rule) for root in plan.members()}
+    forms = {root: _form(plan, members, rule.target) for root, members in plan.members().items()}
+    ranges = {root: _range(plan.pairs.get(root), found[root], rule, forms[root][1]) for root in forms}
     made = {
-        root: activation_grid(
-            low,
-            high,
-            rule.target.activation_dtype,
-            symmetric=rule.target.activation_symmetric,
-            kind=_kind(table, root, plan),
-        )
+        root: activation_grid(low, high, forms[root][0], symmetric=forms[root][1], kind=_kind(table, root, plan))
         for root, (low, high) in ranges.items()
     }
     return made, ranges
 
 
-def _range(pair: Any, hist: FloatHistogram, rule: Rule) -> tuple[float, float]:
-    symmetric = rule.target.activation_symmetric
+def _form(plan: Plan, members: Sequence[str], target: Target) -> tuple[str, bool]:
+    """Type and symmetry of the tensors that share one scale."""
+    usual = target.activation_dtype, target.activation_symmetric
+    return next((plan.kinds[name] for name in members if name in plan.kinds), usual)
+
+
+def _range(pair: Any, hist: FloatHistogram, rule: Rule, symmetric: bool) -> tuple[float, float]:
     producer = pair.value.producer() if pair is not None else None
     if producer is not None and producer.op_type in _BOUNDED and producer.domain in ("", "ai.onnx"):
         low, high = _BOUNDED[producer.op_type]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-import onnx_ir as ir
 
-from onnxcompress.graph import array_of, attribute, label, tensor_of
+from onnxcompress.graph import array_of, label, tensor_of
 from onnxcompress.passes.quantization.linear import FLOATS, Linear, is_linear, is_stored_weight, linear_of
-from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes
+from onnxcompress.passes.quantization.placement import attention
+from onnxcompress.passes.quantization.placement.plan import Plan, Reason, Request, nodes
+from onnxcompress.passes.quantization.placement.small_convolutions import small_convolution
+from onnxcompress.passes.quantization.placement.small_products import small_product
 
-Reason = tuple[str, str]
-
-_LEAST_SIDE = 16  # TensorRT's int8 matrix kernels are slower than float below this
+EXCLUSIONS: dict[str, Callable[[Linear, Request], Reason | None]] = {
+    "small-products": small_product,
+    "small-convolutions": small_convolution,
+    "masked-attention": attention.masked,
+    "long-attention": attention.long,
+}
+"""By the name that a target's `exclusions` gives them."""
 
 
 def eligible(request: Request, plan: Plan) -> list[Linear]:
@@ -70,53 +78,8 @@ def _by_numbers(linear: Linear) -> Reason | None:
 
 
 def _by_target(linear: Linear, request: Request) -> Reason | None:
-    target, node = request.target, linear.node
-    if target.exclude_gemv and node.op_type in ("MatMul", "Gemm"):
-        small = _small(linear, request)
-        if small:
-            return "QUANT-TOO-SMALL", f"{small}: int8 is slower than float there on {target.name}"
-    if target.exclude_masked_attention and linear.weight is None and _masked(node):
-        return "QUANT-ATTENTION", f"it belongs to a masked attention, which {target.name} fuses in float"
-    return None
-
-
-def _small(linear: Linear, request: Request) -> str:
-    """Why a product is too small, from sizes that hold for every batch; empty where it is not."""
-    node = linear.node
-    left, right = (request.table.dims(v.name) or tuple(v.shape or ()) for v in (linear.value(0), linear.value(1)))
-    if len(left) < 2 or len(right) < 2:
-        return "a product with a vector"
-    turned_a, turned_b = (attribute(node, key, 0) for key in ("transA", "transB"))
-    rows, inner = left[-1 if turned_a else -2], left[-2 if turned_a else -1]
-    columns = right[-2 if turned_b else -1]
-    for name, size, least in (("rows", rows, 2), ("columns", columns, _LEAST_SIDE), ("inner size", inner, _LEAST_SIDE)):
-        if isinstance(size, int) and size < least:
-            return f"a product with {name} {size}"
-    return ""
-
-
-def _masked(node: ir.Node) -> bool:
-    """True for the products before and after an Add whose two inputs depend on the samples and that feeds a Softmax."""
-    after = _next(node, ("Mul", "Div"))
-    if after is not None and after.op_type == "Add" and _next(after, ()) is not None:
-        following = _next(after, ())
-        return following is not None and following.op_type == "Softmax"
-    left = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if left is None or left.op_type != "Softmax" or left.inputs[0] is None:
-        return False
-    source = left.inputs[0].producer()
-    return source is not None and source.op_type == "Add"
-
-
-def _next(node: ir.Node, through: tuple[str, ...]) -> ir.Node | None:
-    """The only node that reads `node`, behind those of the types in `through`."""
-    while True:
-        uses = list(node.outputs[0].uses())
-        if len(uses) != 1:
-            return None
-        node = uses[0].node
-        if node.op_type not in through:
-            return node
+    rules = (rule for name, rule in EXCLUSIONS.items() if name in request.target.exclusions)
+    return next((reason for rule in rules if (reason := rule(linear, request)) is not None), None)
 
 
 def _is_quantized(linear: Linear) -> bool:

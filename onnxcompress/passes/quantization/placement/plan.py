@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.passes.quantization.linear import Linear
+from onnxcompress.graph import array_of, attribute, is_constant
+from onnxcompress.passes.quantization.linear import FLOATS, Linear
 from onnxcompress.shapes import ShapeTable
 from onnxcompress.targets import Target
 
 Use = tuple[ir.Node, int]
+
+Reason = tuple[str, str]
+"""Why a node stays float: a stable code and a sentence."""
 
 
 @dataclass
@@ -39,6 +44,8 @@ class Plan:
         linear: Multiplying nodes that run on integers.
         passing: Other nodes that run on integers between them.
         pairs: By tensor name.
+        constants: Constant inputs of `passing` nodes that become integers.
+        kinds: Type and symmetry of those activations that differ from the target's, by tensor name.
         roots: Tensors with one scale, by tensor name: the tensor whose range they take.
         left: Multiplying nodes that stay float: reason code and sentence.
     """
@@ -46,8 +53,10 @@ class Plan:
     linear: list[Linear] = field(default_factory=list)
     passing: list[ir.Node] = field(default_factory=list)
     pairs: dict[str, Pair] = field(default_factory=dict)
+    constants: list[Use] = field(default_factory=list)
+    kinds: dict[str, tuple[str, bool]] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
-    left: dict[ir.Node, tuple[str, str]] = field(default_factory=dict)
+    left: dict[ir.Node, Reason] = field(default_factory=dict)
 
     def root(self, name: str) -> str:
         """The tensor whose scale `name` takes."""
@@ -95,6 +104,21 @@ class Request:
     live: Collection[str] | None = None
     macs: Mapping[str, int] = field(default_factory=dict[str, int])
 
+    def holds(self, value: ir.Value) -> bool:
+        """Whether a tensor may carry a pair: a float, not constant, that can be calibrated and is no island."""
+        name = value.name or ""
+        if name in self.islands or is_constant(value) or (self.live is not None and name not in self.live):
+            return False
+        return (self.table.dtype(name) or value.dtype) in FLOATS
+
+    def variable_inputs(self, node: ir.Node) -> list[tuple[int, ir.Value]]:
+        """Inputs of a node that are not constant, with their indices."""
+        return [(i, v) for i, v in enumerate(node.inputs) if v is not None and not is_constant(v)]
+
+    def dims(self, value: ir.Value) -> tuple[Any, ...]:
+        """The tensor's sizes as far as they are known; empty where not even their number is."""
+        return tuple(self.table.dims(value.name) or value.shape or ())
+
 
 def nodes(graph: ir.Graph) -> Iterator[ir.Node]:
     """Nodes of the main graph in the order they run."""
@@ -115,8 +139,6 @@ def tail(node: ir.Node, absorbed: Collection[str]) -> ir.Value:
 
 def _fits(node: ir.Node) -> bool:
     """A Clip vanishes into an unsigned grid only where it cuts at zero."""
-    from onnxcompress.graph import array_of, attribute
-
     if node.op_type != "Clip":
         return True
     low = array_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "min")
