@@ -76,7 +76,7 @@ def test_only_biases_change_and_their_scale_stays_that_of_the_accumulator():
 
 def test_a_bias_that_is_not_there_is_made_as_the_target_wants_it():
     teacher = float_model(KINDS["no bias"])
-    for target, kind in (("ort-cpu", np.int32), ("tensorrt", np.float32)):
+    for target, kind in (("ort-cpu", np.int32), ("openvino", np.float32)):
         student = quantized(teacher, bits=3, target=target)
         after, findings = corrected(student, teacher, target=target)
         assert "BIAS-DONE" in codes(findings)
