@@ -37,7 +37,12 @@ class InsertQDQ(Pass):
     percentile: float = option(99.99, "Share of the values inside the range, for the calibrator `histogram`.")
     per_channel: bool = option(True, "One weight scale for each output channel.")
     islands: str = option("auto", "How many of the most sensitive tensors stay float: a number, or `auto`.")
-    evaluations: int = option(64, "Most tensors tried alone in int8 to find islands.")
+    evaluations: int = option(128, "Most runs of the few samples that sensitivity, ranges and islands take.")
+    effort: str = option(
+        "default",
+        "fast calibrates and writes; default looks for sensitive tensors and repairs; best also rounds weights anew.",
+        choices=("fast", "default", "best"),
+    )
     samples: int = option(512, "Most calibration samples used, evenly spaced; 0 for all.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:

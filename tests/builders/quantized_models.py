@@ -65,7 +65,7 @@ def samples(model: ir.Model, count: int = 60, seed: int = 1) -> dict[str, np.nda
 def quantized(model: ir.Model, bits: int = 8, target: str = "ort-cpu") -> ir.Model:
     """Q/DQ by the target; weights keep that many bits of their int8."""
     student = clone(model)
-    list(InsertQDQ(islands="0", evaluations=0).run(student, context(student, data=samples(model), target=target)))
+    list(InsertQDQ(effort="fast").run(student, context(student, data=samples(model), target=target)))
     if bits < 8:
         coarsen(student, 2 ** (bits - 1) - 1)
     return student

@@ -50,6 +50,7 @@ def samples(*shape: int, count: int = 12, kind: type = np.float32) -> dict[str, 
 def quantize(model: ir.Model, data: dict[str, np.ndarray], target: str = "ort-x86-vnni", **options):
     scope = options.pop("scope", Scope())
     quantized = clone(model)
+    options.setdefault("effort", "fast")  # these tests hold the placement; what a default run adds has its own
     findings = list(InsertQDQ(**options).run(quantized, context(quantized, data=data, target=target, scope=scope)))
     onnx.checker.check_model(ir.to_proto(quantized), full_check=True)
     return quantized, findings
@@ -251,7 +252,7 @@ def test_reasons(body: str, sizes: dict[str, tuple[int, ...]], code: str) -> Non
 
 def test_an_island_stays_float_with_its_weights_in_int8() -> None:
     model, data = model_of(RESNET, SIZES), samples(3, 12, 12)
-    quantized, findings = quantize(model, data, islands="1")
+    quantized, findings = quantize(model, data, islands="1", effort="default")
     island = next(f for f in findings if f.code == "QUANT-ISLAND-TENSOR")
     assert island.node not in pairs(quantized) and island.numbers["sensitivity"] > 0
     assert all(
@@ -272,7 +273,7 @@ def test_the_most_sensitive_tensor_is_the_one_in_which_channels_of_two_ranges_me
         model.graph.initializers[name].const_value = ir.tensor(array, name=name)
     data = samples(16, count=64)
     without, _ = quantize(model, data, islands="0", calibrator="uniform")
-    forced, findings = quantize(model, data, islands="1", calibrator="uniform")
+    forced, findings = quantize(model, data, islands="1", effort="default", calibrator="uniform")
     assert [f.node for f in findings if f.code == "QUANT-ISLAND-TENSOR"] == ["s"]
     assert sqnr(model, forced, data) > sqnr(model, without, data) + 10
 
@@ -336,7 +337,7 @@ def test_outputs_that_hold_no_numbers_do_not_hinder_the_search_for_islands() -> 
     text = """g (float[N,8] x, string[N] s) => (float[N,8] y, string[N] t, seq(float[N,1]) q) {
       h = MatMul(x, v) r = Relu(h) y = MatMul(r, w) t = Identity(s) q = SplitToSequence<axis=1, keepdims=1>(r) }"""
     data = {**samples(8), "s": np.array(["a"] * 12, object)}
-    quantized, findings = quantize(model_of(text, {"v": (8, 8), "w": (8, 8)}), data)
+    quantized, findings = quantize(model_of(text, {"v": (8, 8), "w": (8, 8)}), data, effort="default")
     assert "QUANT-DONE" in codes(findings) and {"x", "r"} <= pairs(quantized)
 
 

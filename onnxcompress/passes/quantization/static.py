@@ -1,30 +1,32 @@
-"""Static quantization: place, calibrate, look for islands, edit, and say what was left float and why."""
+"""Static quantization in stages: place, calibrate, refine, edit, mend; and what was left float and why.
+
+Place: the target's rules (`placement`). Calibrate: one streamed pass, a rule for the ranges. Refine: other ranges and
+islands for the tensors that cost most (`sensitivity`). Edit: Q/DQ pairs and integer weights. Mend: steps that stay only
+where the judge, on samples that nothing was chosen on, finds the outputs nearer (`mending`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from onnxcompress.cost import costs
 from onnxcompress.errors import UsageError
-from onnxcompress.graph import in_scope, is_constant, iter_nodes, label, scopes
+from onnxcompress.graph import clone, is_constant, iter_nodes, label, scopes
 from onnxcompress.passes.quantization import kernels
 from onnxcompress.passes.quantization.already import refuse_quantized
+from onnxcompress.passes.quantization.draft import Draft
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
+from onnxcompress.passes.quantization.judge import Judge
 from onnxcompress.passes.quantization.linear import is_linear
 from onnxcompress.passes.quantization.lint import lint
+from onnxcompress.passes.quantization.mending import mend
 from onnxcompress.passes.quantization.opset import prepare_opset
-from onnxcompress.passes.quantization.placement.place import place
-from onnxcompress.passes.quantization.placement.plan import Plan, Request
-from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
-from onnxcompress.passes.quantization.sensitivity import Material, find_islands
+from onnxcompress.passes.quantization.ranges import Rule
+from onnxcompress.passes.quantization.sensitivity import refine
 from onnxcompress.passes.quantization.weights import RECURRENT_OPS, weights_left_float
 from onnxcompress.report import Finding, Severity
-from onnxcompress.runtime import runnable_part
-from onnxcompress.shapes import infer
 
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
@@ -33,36 +35,32 @@ if TYPE_CHECKING:
 
 def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
-    assert ctx.data is not None
     if not ctx.scope.only:
         refuse_quantized(model)
-    wanted = _islands(options.islands)
+    count, rule = _islands(options.islands), _rule(options, ctx)
     yield from prepare_opset(model, ctx.target.min_opset)
-    request = _request(model, ctx)
-    plan = place(request)
-    if not plan.linear:
+    draft = Draft.begin(model, ctx, options)
+    if not draft.plan.linear:
         yield from weights_left_float(model, ctx, per_channel=options.per_channel)
-        yield from _left(plan, model, ctx)
+        yield from _left(draft)
         yield _nothing(ctx)
         return
-    name = ctx.target.calibrator if options.calibrator == "auto" else options.calibrator
-    rule = Rule(name, _settings(options), ctx.target)
-    samples = spread(ctx.data, options.samples)
-    found = histograms(model, plan, ctx, samples)
-    chosen, _ = grids(plan, found, rule, request.table)
-    if wanted != 0 and options.evaluations > 0:
-        material = Material(model, chosen, found, samples, ctx)
-        islands = find_islands(request, plan, material, wanted, options.evaluations)
-        yield from islands.findings
-        whole, plan = plan, place(replace(request, islands=islands.tensors))
-        chosen = {root: chosen[whole.root(root)] for root in plan.members()}
-    editor = Editor(model, ctx.target, per_channel=options.per_channel, live=request.live)
-    editor.apply(plan, chosen)
-    drop_unused(model)
-    yield from weights_left_float(model, ctx, per_channel=options.per_channel)
-    yield from _left(plan, model, ctx)
-    yield _summary(plan, rule)
+    draft.calibrate(rule)
+    if options.effort == "fast":
+        yield from _edit(draft)
+    else:
+        yield from refine(draft, rule, count)
+        teacher = clone(model)
+        yield from _edit(draft)
+        yield from mend(draft, teacher, Judge(teacher, draft.judging, ctx.runtime))
+    yield from _left(draft)
+    yield _summary(draft, rule)
     yield from _checked(model, ctx)
+
+
+def _rule(options: InsertQDQ, ctx: Context) -> Rule:
+    name = ctx.target.calibrator if options.calibrator == "auto" else options.calibrator
+    return Rule(name, _settings(options), ctx.target)
 
 
 def _settings(options: InsertQDQ) -> dict[str, float]:
@@ -83,27 +81,26 @@ def _islands(text: str | int) -> int | None:
     return int(text)
 
 
-def _request(model: ir.Model, ctx: Context) -> Request:
-    table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime)
-    part, _ = runnable_part(model, ctx.runtime)
-    live: set[str] | None = None
-    if part is not model:
-        live = {v.name or "" for v in part.graph.inputs} | {o.name or "" for node in part.graph for o in node.outputs}
-    chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    return Request(model.graph, ctx.target, table, chosen, live=live, macs=costs(model, table).macs_by_node)
+def _edit(draft: Draft) -> Iterator[Finding]:
+    """Write the placement; what stays float keeps int8 weights where the target can store them so."""
+    model, options = draft.model, draft.options
+    editor = Editor(model, draft.ctx.target, per_channel=options.per_channel, live=draft.request.live)
+    editor.apply(draft.plan, draft.grids)
+    drop_unused(model)
+    yield from weights_left_float(model, draft.ctx, per_channel=options.per_channel)
 
 
-def _left(plan: Plan, model: ir.Model, ctx: Context) -> Iterator[Finding]:
-    for node, (code, message) in plan.left.items():
+def _left(draft: Draft) -> Iterator[Finding]:
+    for node, (code, message) in draft.plan.left.items():
         yield Finding(code, f"{node.op_type} left float: {message}", node=label(node))
-    for scope in scopes(model):
-        for node in scope if scope is not model.graph else ():
+    for scope in scopes(draft.model):
+        for node in scope if scope is not draft.model.graph else ():
             if is_linear(node):
                 where = "in a body of If, Loop or Scan, or in a function"
                 yield Finding("QUANT-BODY", f"{node.op_type} left float: it stands {where}", node=label(node))
-    for node in iter_nodes(model):
+    for node in iter_nodes(draft.model):
         if node.op_type in RECURRENT_OPS:
-            why = f"{ctx.target.name} has no integer kernel for it"
+            why = f"{draft.ctx.target.name} has no integer kernel for it"
             kept = "" if node.inputs[1] is None or is_constant(node.inputs[1]) else "; its weights are stored as int8"
             yield Finding("QUANT-NO-KERNEL", f"{node.op_type} left float: {why}{kept}", node=label(node))
 
@@ -113,7 +110,8 @@ def _nothing(ctx: Context) -> Finding:
     return Finding("QUANT-NOTHING", message, severity=Severity.WARNING)
 
 
-def _summary(plan: Plan, rule: Rule) -> Finding:
+def _summary(draft: Draft, rule: Rule) -> Finding:
+    plan = draft.plan
     message = f"Q/DQ pairs on {len(plan.pairs)} tensors around {len(plan.linear)} multiplying nodes"
     numbers = {"pairs": len(plan.pairs), "nodes": len(plan.linear), "between": len(plan.passing)}
     return Finding("QUANT-DONE", f"{message}, ranges by {rule.name}", numbers=numbers)

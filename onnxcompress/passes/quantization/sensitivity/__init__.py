@@ -1,5 +1,5 @@
-"""Which tensors lose most in int8, found without labels, and which of them stay float."""
+"""Which tensors lose most in integers, found without labels: other ranges for them, and which of them stay float."""
 
-from onnxcompress.passes.quantization.sensitivity.islands import Islands, Material, find_islands
+from onnxcompress.passes.quantization.sensitivity.stage import refine
 
-__all__ = ["Islands", "Material", "find_islands"]
+__all__ = ["refine"]

@@ -1,140 +1,122 @@
-"""Islands: the few tensors that stay float because in int8 they alone change the output far more than the others do.
+"""Islands: the tensors that stay float because the outputs lose too much with them in integers.
 
-Enable-one sensitivity: with everything else float, quantize one tensor and the weights it meets, and take the relative
-L2 change of the outputs over a few unlabelled samples,
+Greedy, by what each brings for what it costs. With the squared errors e_t of the single tensors (see `ranking`), which
+nearly add up, and the static time of a placement (see `prices`), the next island is the tensor with the greatest
 
-    s_t = sqrt( mean over outputs of ||y_t - y||^2 / ||y||^2 )
+    (share of the summed error that its placement is rid of) / (share of the integer model's time that it costs)
 
-No labels, no clock: the number of tensors tried is bounded, and where there are more, those whose own grid has the
-worst signal-to-noise ratio (known from the histogram) are tried. Automatically a tensor becomes an island where it
-stands out (`_FACTOR` times the median) and matters (`_LEAST` of the output), as long as the multiplications that
-return to float with it stay below `_MOST_WORK` of all.
+as long as that ratio is worth it. After each island the whole, without the islands chosen so far, is run once: the
+search stops where the outputs are near enough. A tensor whose placement costs no time at all (an integer kernel that is
+slower than float between float neighbours) is worth any gain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-import onnx_ir as ir
-
-from onnxcompress.calibrators import FloatHistogram
-from onnxcompress.data import DataSource
-from onnxcompress.graph import label
 from onnxcompress.passes.quantization.placement.place import place
 from onnxcompress.passes.quantization.placement.plan import Plan, Request
-from onnxcompress.passes.quantization.scales import Grid
-from onnxcompress.passes.quantization.sensitivity.probe import Probe
-from onnxcompress.passes.quantization.sensitivity.snr import signal_to_noise
-from onnxcompress.report import Finding
+from onnxcompress.passes.quantization.sensitivity.prices import Pricing
 
-if TYPE_CHECKING:
-    from onnxcompress.passes.base import Context
+NEAR = 0.001
+"""Squared relative error (30 dB) at which nothing more is looked for."""
 
-_FACTOR = 8.0
-_LEAST = 0.1
-_MOST_WORK = 0.2
-_SAMPLES = 8
+_WORTH = 2.0  # least share of the error for a share of the time
+_LEAST = 0.02  # least share of the error at all
+_MOST_TIME = 0.25  # of the integer model's time, for all islands together
+_LOOKED_AT = 12  # worst tensors weighed for each island
 
 
 @dataclass(frozen=True)
-class Material:
-    """What sensitivity is measured with.
+class Island:
+    """One tensor that stays float.
 
     Attributes:
-        model: The float model; it is not edited.
-        grids: By the tensor that leads a group.
-        found: Histograms by the same names.
-        samples: Calibration samples, of which a few are used.
-        ctx: Runtime and progress.
+        root: The tensor (the leader of those that share its scale).
+        alone: Squared relative error of the outputs with it alone in integers.
+        time: What it costs, a share of the integer model's time; negative where it saves some.
+        left: Squared relative error of the whole with this island and those before it.
     """
 
-    model: ir.Model
-    grids: Mapping[str, Grid]
-    found: Mapping[str, FloatHistogram]
-    samples: DataSource
-    ctx: Context
+    root: str
+    alone: float
+    time: float
+    left: float
 
 
 @dataclass(frozen=True)
-class Islands:
-    """The outcome.
+class Step:
+    """A weighed placement."""
 
-    Attributes:
-        tensors: Tensors that stay float, all members of a shared scale among them.
-        sensitivity: Relative L2 change of the outputs by tensor, for those tried.
-        findings: What was found, for the report.
-    """
-
-    tensors: tuple[str, ...] = ()
-    sensitivity: Mapping[str, float] = field(default_factory=dict[str, float])
-    findings: tuple[Finding, ...] = ()
+    root: str
+    plan: Plan
+    gain: float
+    time: float
 
 
-def find_islands(request: Request, plan: Plan, material: Material, count: int | None, evaluations: int) -> Islands:
-    """The tensors of `plan` that stay float.
+Whole = Callable[[Sequence[str]], float]
+
+
+class Search:
+    """The greedy search.
 
     Args:
-        request: What `plan` answers.
-        plan: The placement with every tensor in int8.
-        material: Model, grids and samples.
-        count: How many tensors; None decides by what stands out.
-        evaluations: Most tensors tried.
+        request: What the first placement answers.
+        plan: That placement, with every tensor in integers.
+        errors: Squared relative error by leading tensor.
+        rest: Squared relative error of what cannot become an island (the weights).
+        whole: Error of the whole with these leading tensors in integers.
     """
-    groups = plan.members()
-    grids, found, ctx = material.grids, material.found, material.ctx
-    tried = sorted(groups, key=lambda root: signal_to_noise(found[root], grids[root]))[:evaluations]
-    samples = material.samples.subset(_few(len(material.samples)))
-    probe = Probe(material.model, plan, grids, tried, ctx, samples)
-    if probe.blind:
-        return Islands()
-    sensitivity: dict[str, float] = {}
-    for done, root in enumerate(tried):
-        sensitivity[root] = probe.change([root])
-        ctx.progress("sensitivity", done + 1, len(tried))
-    worst = sorted(sensitivity, key=lambda name: (-sensitivity[name], name))
-    chosen = worst[:count]
-    if count is None:
-        chosen = _affordable(_outstanding(worst, sensitivity), groups, request, plan)
-    names = tuple(name for root in chosen for name in groups[root])
-    return Islands(names, sensitivity, tuple(_findings(chosen, sensitivity)))
 
+    def __init__(self, request: Request, plan: Plan, errors: Mapping[str, float], rest: float, whole: Whole) -> None:
+        self._request, self._whole_plan, self._errors, self._rest = request, plan, errors, rest
+        self._whole, self._groups, self._pricing = whole, plan.members(), Pricing(request)
+        self.time = self._pricing.time(plan)
 
-def _few(samples: int) -> np.ndarray:
-    return np.linspace(0, samples - 1, min(samples, _SAMPLES)).round().astype(np.int64)
+    def run(self, count: int | None, evaluations: int, error: float) -> list[Island]:
+        """The islands, in the order they were chosen.
 
+        Args:
+            count: How many; None for what is worth it.
+            evaluations: Most calls of `whole`.
+            error: Error of the whole without islands.
+        """
+        found: list[Island] = []
+        plan, spent = self._whole_plan, 0.0
+        for _ in range(evaluations if count is None else count):
+            if count is None and error <= NEAR:
+                break
+            step = self._best(plan, [island.root for island in found], spent, forced=count is not None)
+            if step is None:
+                break
+            plan, spent = step.plan, spent + step.time
+            error = self._whole(self.active(plan))
+            found.append(Island(step.root, self._errors[step.root], step.time, error))
+        return found
 
-def _outstanding(worst: list[str], sensitivity: Mapping[str, float]) -> list[str]:
-    usual = float(np.median(list(sensitivity.values())))
-    return [n for n in worst if sensitivity[n] >= max(_LEAST, _FACTOR * usual)]
+    def active(self, plan: Plan) -> list[str]:
+        """Leading tensors of the first placement of which a member still has its pair."""
+        return list(dict.fromkeys(self._whole_plan.root(name) for name in plan.pairs))
 
+    def names(self, roots: Sequence[str]) -> tuple[str, ...]:
+        """All tensors that stay float with `roots`."""
+        return tuple(name for root in roots for name in self._groups[root])
 
-def _affordable(worst: list[str], groups: Mapping[str, list[str]], request: Request, plan: Plan) -> list[str]:
-    """The worst ones, as long as what stays in int8 is most of the work."""
-    work = _work(plan, request.macs)
-    chosen: list[str] = []
-    for root in worst:
-        names = [name for kept in (*chosen, root) for name in groups[kept]]
-        if _work(place(replace(request, islands=names)), request.macs) >= (1 - _MOST_WORK) * work:
-            chosen.append(root)
-    return chosen
+    def _best(self, plan: Plan, chosen: list[str], spent: float, *, forced: bool) -> Step | None:
+        active = self.active(plan)
+        total = sum(self._errors[name] for name in active) + self._rest
+        worst = sorted((n for n in active if n not in chosen), key=lambda n: (-self._errors[n], n))[:_LOOKED_AT]
+        if forced:
+            return self._step(plan, chosen, worst[0], total) if worst else None
+        steps = [self._step(plan, chosen, root, total) for root in worst]
+        steps = [s for s in steps if s.gain >= _LEAST and s.gain >= _WORTH * s.time and spent + s.time <= _MOST_TIME]
+        return max(steps, key=lambda s: (s.gain / max(s.time, 1e-3), s.gain), default=None)
 
-
-def _work(plan: Plan, macs: Mapping[str, int]) -> int:
-    return sum(macs.get(label(linear.node), 1) for linear in plan.linear)
-
-
-def _findings(chosen: list[str], sensitivity: Mapping[str, float]) -> list[Finding]:
-    usual = float(np.median(list(sensitivity.values()))) if sensitivity else 0.0
-    return [
-        Finding(
-            "QUANT-ISLAND-TENSOR",
-            f"stays float: alone in int8 it changes the outputs by {sensitivity[name]:.3f} (relative L2), "
-            f"where the usual tensor changes them by {usual:.3f}",
-            node=name,
-            numbers={"sensitivity": round(sensitivity[name], 6), "median": round(usual, 6)},
-        )
-        for name in chosen
-    ]
+    def _step(self, plan: Plan, chosen: list[str], root: str, total: float) -> Step:
+        islands = self.names([*chosen, root])
+        after = place(replace(self._request, islands=islands))
+        still = set(self.active(after))
+        gain = sum(self._errors[name] for name in self.active(plan) if name not in still)
+        time = (self._pricing.time(after) - self._pricing.time(plan)) / max(self.time, 1e-9)
+        return Step(root, after, gain / total if total else 0.0, time)

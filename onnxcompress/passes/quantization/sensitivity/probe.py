@@ -1,22 +1,24 @@
-"""One session in which any choice of tensors can be switched to int8, so that trying a tensor costs one run.
+"""One session in which any choice of tensors and weights can be switched to integers, on any grid.
 
-Every candidate tensor x becomes ``If(flag_x) then DQ(Q(x)) else x``, and every weight that meets it likewise, with the
-flags as extra inputs. Only the chosen branches are computed.
+Every tensor x of the plan becomes ``If(flag_x) then DQ(Q(x, scale_x, zero_x)) else x`` with the flag, the scale and
+the zero point as extra inputs, and every weight that meets one becomes ``If(flag) then rounded else as it was``. Only
+the chosen branches are computed, so that trying a tensor, a range or a combination costs one run and no new session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.data import DataSource
-from onnxcompress.graph import add_initializer, all_names, clone, fresh_name
+from onnxcompress.graph import add_initializer, all_names, clone, fresh_name, label
 from onnxcompress.passes.quantization.linear import linear_of
 from onnxcompress.passes.quantization.placement.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
+from onnxcompress.passes.quantization.sensitivity.error import Reference
 from onnxcompress.runtime import Session, feeds_of, one_thread, runnable_part
 from onnxcompress.runtime.session import is_tensor
 from onnxcompress.verify.numbers import is_numeric
@@ -25,17 +27,19 @@ from onnxcompress.verify.producers import comparable
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
 
+_BATCH = 8  # samples in one run: what is held at once stays small
+
 
 class Probe:
-    """Runs the model with some tensors in int8 and the rest in float.
+    """Runs the model with some tensors and weights in integers and the rest in float.
 
     Args:
         model: The float model; it is not edited.
         plan: Where the pairs would go.
-        grids: By the tensor that leads a group.
-        tried: Leading tensors that get a switch.
+        grids: By the tensor that leads a group; their types are fixed, scales and zero points can be replaced.
         ctx: Runtime options.
         samples: What the outputs are compared on.
+        per_channel: One weight scale for each channel.
     """
 
     def __init__(
@@ -43,119 +47,157 @@ class Probe:
         model: ir.Model,
         plan: Plan,
         grids: Mapping[str, Grid],
-        tried: Sequence[str],
         ctx: Context,
         samples: DataSource,
+        *,
+        per_channel: bool = True,
     ) -> None:
         part, _ = runnable_part(model, ctx.runtime)
         switched = clone(part)
-        self._flags = _Switches(switched, plan, grids).build(tried)
+        self._grids = dict(grids)
+        limit = 63 if ctx.target.reduce_range else 127
+        per_channel = per_channel and ctx.target.per_channel
+        self._switches = Switches(switched, plan, grids, per_channel=per_channel, limit=limit)
         names = comparable(part)
         self._session = Session(switched, one_thread(ctx.runtime), taps=names)
-        self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=len(samples))]
-        self._outputs = self._numbers(names)
-        self._reference = [self._run(feeds, ()) for feeds in self._feeds] if self._outputs else []
-
-    def _numbers(self, names: Sequence[str]) -> list[str]:
-        """Those that are tensors of numbers: no sequences, no strings."""
-        found = self._session.run({**self._feeds[0], **self._switched(())}, names)
-        return [name for name in names if is_tensor(found[name]) and is_numeric(found[name])]
+        self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=_BATCH)]
+        self._names = self._numbers(names)
+        self.evaluations = 0
+        self.reference = Reference(self._run((), (), {}))
 
     @property
     def blind(self) -> bool:
         """True where the model has no float tensor to compare at."""
-        return not self._outputs
+        return not self._names
 
-    def change(self, chosen: Sequence[str]) -> float:
-        """Relative L2 change of the outputs with the tensors led by `chosen` in int8."""
-        errors, energies = np.zeros(len(self._outputs)), np.zeros(len(self._outputs))
-        for feeds, reference in zip(self._feeds, self._reference, strict=True):
-            for i, (y, wanted) in enumerate(zip(self._run(feeds, chosen), reference, strict=True)):
-                errors[i] += np.square(y - wanted).sum()
-                energies[i] += np.square(wanted).sum()
-        alive = energies > 0
-        return float(np.sqrt((errors[alive] / energies[alive]).mean())) if alive.any() else 0.0
+    @property
+    def tensors(self) -> list[str]:
+        """Leading tensors that have a switch, in the order of the graph."""
+        return list(self._switches.flags)
 
-    def _run(self, feeds: Mapping[str, np.ndarray], chosen: Sequence[str]) -> list[np.ndarray]:
-        found = self._session.run({**feeds, **self._switched(chosen)}, self._outputs)
-        return [found[name].astype(np.float64) for name in self._outputs]
+    @property
+    def weights(self) -> list[str]:
+        """Names of the nodes whose weight has a switch, in the order of the graph."""
+        return list(self._switches.weights)
 
-    def _switched(self, chosen: Sequence[str]) -> dict[str, np.ndarray]:
-        return {name: np.array(root in chosen) for root, name in self._flags.items()}
+    def error(
+        self,
+        tensors: Collection[str],
+        weights: Collection[str] = (),
+        grids: Mapping[str, Grid] | None = None,
+    ) -> float:
+        """Squared relative error of the outputs with these in integers (see `Reference.error`).
+
+        Args:
+            tensors: Leading tensors.
+            weights: Nodes whose weight is rounded.
+            grids: Grids other than those given at first.
+        """
+        self.evaluations += 1
+        return self.reference.error(self._run(tensors, weights, grids or {}))
+
+    def outputs(
+        self,
+        tensors: Collection[str],
+        weights: Collection[str] = (),
+        grids: Mapping[str, Grid] | None = None,
+    ) -> list[list[np.ndarray]]:
+        """The compared tensors, for each run."""
+        self.evaluations += 1
+        return self._run(tensors, weights, grids or {})
+
+    def _run(
+        self, tensors: Collection[str], weights: Collection[str], grids: Mapping[str, Grid]
+    ) -> list[list[np.ndarray]]:
+        extra = self._switches.feeds(set(tensors), set(weights), {**self._grids, **grids})
+        return [self._one(feeds, extra) for feeds in self._feeds] if self._names else []
+
+    def _one(self, feeds: Mapping[str, np.ndarray], extra: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        found = self._session.run({**feeds, **extra}, self._names)
+        return [found[name].astype(np.float64) for name in self._names]
+
+    def _numbers(self, names: Sequence[str]) -> list[str]:
+        """Those that are tensors of numbers: no sequences, no strings."""
+        extra = self._switches.feeds(set(), set(), self._grids)
+        found = self._session.run({**self._feeds[0], **extra}, names)
+        return [name for name in names if is_tensor(found[name]) and is_numeric(found[name])]
 
 
-class _Switches:
-    """Puts the switches into a working copy."""
+class Switches:
+    """Puts the switches into a working copy.
 
-    def __init__(self, model: ir.Model, plan: Plan, grids: Mapping[str, Grid]) -> None:
-        self.model, self.graph, self.plan, self.grids = model, model.graph, plan, grids
+    Attributes:
+        flags: By leading tensor, the names of the inputs for flag, scale and zero point.
+        weights: By node, the name of the input for its weight's flag.
+    """
+
+    def __init__(
+        self, model: ir.Model, plan: Plan, grids: Mapping[str, Grid], *, per_channel: bool, limit: int
+    ) -> None:
+        self.graph, self.plan, self.per_channel, self.limit = model.graph, plan, per_channel, limit
         self.taken = all_names(model)
         self.values = {v.name: v for v in model.graph.inputs} | {
             o.name: o for node in model.graph for o in node.outputs if o.name
         }
         self.nodes = {node.outputs[0].name: node for node in model.graph}
+        self.flags: dict[str, tuple[str, str, str]] = {}
+        self.weights: dict[str, str] = {}
+        for root, members in plan.members().items():
+            self._group(root, members, grids[root])
+        for linear in plan.linear:
+            if linear.weight is not None:
+                self._weight(self.nodes[linear.node.outputs[0].name])
 
-    def build(self, tried: Sequence[str]) -> dict[str, str]:
-        """The flag's input name for each leading tensor."""
-        groups = self.plan.members()
-        flags = {root: self._flag(root) for root in tried}
-        for root in tried:
-            weights = [n for name in groups[root] for n in self._weighted(name)]
-            for name in groups[root]:
-                self._tensor(name, flags[root], self.grids[root])
-            for node in weights:
-                self._weight(node, flags[root])
-        return {root: flag.name or "" for root, flag in flags.items()}
+    def feeds(self, tensors: set[str], weights: set[str], grids: Mapping[str, Grid]) -> dict[str, np.ndarray]:
+        """The extra inputs of a run."""
+        found = {name: np.array(node in weights) for node, name in self.weights.items()}
+        for root, (flag, scale, zero) in self.flags.items():
+            found |= {flag: np.array(root in tensors), scale: grids[root].scale, zero: grids[root].zero}
+        return found
 
-    def _flag(self, root: str) -> ir.Value:
-        name = fresh_name(self.taken, f"{root}_flag")
-        flag = ir.Value(name=name, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.BOOL))
-        self.graph.inputs.append(flag)
-        return flag
+    def _group(self, root: str, members: Sequence[str], grid: Grid) -> None:
+        flag = self._input(f"{root}_flag", ir.DataType.BOOL)
+        constants = [self._input(f"{root}_{part}", _kind(a)) for part, a in (("step", grid.scale), ("zero", grid.zero))]
+        self.flags[root] = (flag.name or "", constants[0].name or "", constants[1].name or "")
+        for name in members:
+            self._tensor(name, flag, constants)
 
-    def _weighted(self, name: str) -> list[ir.Node]:
-        """Nodes of the plan that multiply the tensor by a constant."""
-        readers = [node for node, index in self.plan.pairs[name].readers if index < 2]
-        heavy = {c.node for c in self.plan.linear if c.weight is not None}
-        return [self.nodes[node.outputs[0].name] for node in readers if node in heavy]
+    def _input(self, base: str, kind: ir.DataType) -> ir.Value:
+        value = ir.Value(name=fresh_name(self.taken, base), shape=ir.Shape([]), type=ir.TensorType(kind))
+        self.graph.inputs.append(value)
+        return value
 
-    def _tensor(self, name: str, flag: ir.Value, grid: Grid) -> None:
-        value = self.values[name]
-        pair = self.plan.pairs[name]
+    def _tensor(self, name: str, flag: ir.Value, constants: list[ir.Value]) -> None:
+        value, pair = self.values[name], self.plan.pairs[name]
         uses = [(use.node, use.idx) for use in value.uses()]
         if not pair.sealed:
             wanted = {(node.outputs[0].name, index) for node, index in pair.readers}
             uses = [(node, index) for node, index in uses if (node.outputs[0].name, index) in wanted]
-        switched = self._switch(value, flag, grid)
+        switched = self._pair(value, flag, constants)
         for node, index in uses:
             node.replace_input_with(index, switched)
         if pair.sealed and value.is_graph_output():
             value.name, switched.name = fresh_name(self.taken, f"{name}_float"), name
             self.graph.outputs[list(self.graph.outputs).index(value)] = switched
 
-    def _weight(self, node: ir.Node, flag: ir.Value) -> None:
+    def _weight(self, node: ir.Node) -> None:
         linear = linear_of(node)
-        if linear.weight is None:
+        value = linear.value(linear.weight) if linear.weight is not None else None
+        if value is None or value.const_value is None or linear.weight is None:
             return
-        value = linear.value(linear.weight)
-        array = np.asarray(value.const_value.numpy()) if value.const_value is not None else None
-        if array is None:
-            return
-        scales = weight_scales(array, linear.axis)
-        rounded = quantized_weight(array, scales, linear.axis)
+        array = np.asarray(value.const_value.numpy())
+        axis = linear.axis if self.per_channel else None
+        scales = weight_scales(array, axis, limit=self.limit)
         shape = [1] * array.ndim
-        if linear.axis is not None:
-            shape[linear.axis] = -1
-        other = add_initializer(
-            self.graph,
-            fresh_name(self.taken, f"{value.name}_rounded"),
-            (rounded * scales.reshape(shape)).astype(array.dtype),
-        )
+        if axis is not None:
+            shape[axis] = -1
+        rounded = (quantized_weight(array, scales, axis, limit=self.limit) * scales.reshape(shape)).astype(array.dtype)
+        other = add_initializer(self.graph, fresh_name(self.taken, f"{value.name}_rounded"), rounded)
+        flag = self._input(f"{label(node)}_weight_flag", ir.DataType.BOOL)
+        self.weights[label(node)] = flag.name or ""
         node.replace_input_with(linear.weight, self._choice(value, flag, [], other, node))
 
-    def _switch(self, value: ir.Value, flag: ir.Value, grid: Grid) -> ir.Value:
-        names = [fresh_name(self.taken, f"{value.name}_{part}") for part in ("scale", "zero_point")]
-        constants = [add_initializer(self.graph, n, a) for n, a in zip(names, (grid.scale, grid.zero), strict=True)]
+    def _pair(self, value: ir.Value, flag: ir.Value, constants: list[ir.Value]) -> ir.Value:
         quantized = ir.Value(name=fresh_name(self.taken, f"{value.name}_quantized"))
         restored = ir.Value(name=fresh_name(self.taken, f"{value.name}_dequantized"))
         nodes = [
@@ -188,3 +230,7 @@ class _Switches:
         out = ir.Value(name=fresh_name(self.taken, f"{name}_out"), type=result.type)
         last = ir.Node("", "Identity", [result], outputs=[out])
         return ir.Graph([], [out], nodes=[*nodes, last], opset_imports=self.graph.opset_imports, name=name)
+
+
+def _kind(array: np.ndarray) -> ir.DataType:
+    return ir.DataType.from_numpy(array.dtype)

@@ -169,7 +169,7 @@ class _QuantizeAndCorrect(Pass):
     needs_data: ClassVar[str] = "always"
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
-        found = list(InsertQDQ(islands="0", evaluations=0).run(model, ctx))
+        found = list(InsertQDQ(effort="fast").run(model, ctx))
         return [*found, *CorrectBias(samples=16).run(model, ctx)]
 
 
