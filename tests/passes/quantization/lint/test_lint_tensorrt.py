@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
+from onnxcompress.passes.insert_qdq import InsertQDQ
 from onnxcompress.passes.quantization.lint import lint, rules_of
 from onnxcompress.targets import load_target
+from onnxcompress.testing import context
 
 TENSORRT = load_target("tensorrt")
 
@@ -127,3 +132,31 @@ def test_a_float_weight_quantized_in_the_graph_may_have_one_scale_a_channel() ->
       q = QuantizeLinear<axis=1>(w, s, z)  d = DequantizeLinear<axis=1>(q, s, z)  y = MatMul(x, d) }"""
     arrays = {"s": np.full(6, 0.5, np.float32), "z": np.zeros(6, I8), "w": np.ones((4, 6), np.float32)}
     assert lint(model_of(body, **arrays), TENSORRT) == []
+
+
+def test_the_default_file_of_onnxruntime_is_flagged_and_ours_is_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    text = """<ir_version: 8, opset_import: ["": 18]> g (float[N,3,8,8] x) => (float[N,8,6,6] y) {
+      a = Conv<pads=[1,1,1,1]>(x, w, b)  r = Relu(a)  y = Conv(r, v) }"""
+    proto = onnx.parser.parse_model(text)
+    for name, size in {"w": (16, 3, 3, 3), "b": (16,), "v": (8, 16, 3, 3)}.items():
+        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name))
+    data = rng.normal(size=(12, 3, 8, 8)).astype(np.float32)
+    theirs = quantized_by_onnxruntime(proto, data, tmp_path)
+    assert {"LINT-ZERO-POINT", "LINT-INT32"} <= codes(theirs)
+    ours = ir.from_proto(proto)
+    list(InsertQDQ().run(ours, context(ours, data={"x": data}, target="tensorrt")))
+    assert lint(ours, TENSORRT) == [] and any(n.op_type == "QuantizeLinear" for n in ours.graph)
+
+
+def quantized_by_onnxruntime(proto: onnx.ModelProto, data: np.ndarray, folder: Path) -> ir.Model:
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.runs = iter([{"x": data}])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.runs, None)
+
+    onnx.save(proto, folder / "float.onnx")
+    quantize_static(folder / "float.onnx", folder / "int8.onnx", Reader())
+    return ir.from_proto(onnx.load(folder / "int8.onnx"))
