@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnxcompress.model_io import load, save
     from onnxcompress.passes.base import Context, Effect, Pass
     from onnxcompress.passes.distill import Distill
+    from onnxcompress.passes.equalize import Equalize
     from onnxcompress.passes.fold_batchnorm import FoldBatchNorm
     from onnxcompress.passes.insert_qdq import InsertQDQ
     from onnxcompress.passes.normalize import Normalize
@@ -35,6 +36,7 @@ _HOMES = {
     "Distill": "passes.distill",
     "Effect": "passes.base",
     "Finding": "report",
+    "Equalize": "passes.equalize",
     "FoldBatchNorm": "passes.fold_batchnorm",
     "InsertQDQ": "passes.insert_qdq",
     "Normalize": "passes.normalize",
@@ -63,6 +65,7 @@ __all__ = [
     "DataSource",
     "Distill",
     "Effect",
+    "Equalize",
     "Finding",
     "FoldBatchNorm",
     "InsertQDQ",

@@ -28,6 +28,7 @@ BUILT_IN: Mapping[str, str] = types.MappingProxyType(
     {
         "normalize": "onnxcompress.passes.normalize:Normalize",
         "fold-batchnorm": "onnxcompress.passes.fold_batchnorm:FoldBatchNorm",
+        "equalize": "onnxcompress.passes.equalize:Equalize",
         "prune-blocks": "onnxcompress.passes.prune_blocks:PruneBlocks",
         "prune-channels": "onnxcompress.passes.prune_channels:PruneChannels",
         "prune-weights": "onnxcompress.passes.prune_weights:PruneWeights",

@@ -1,0 +1,76 @@
+"""What the tensors to be quantized look like, channel by channel: a thinned matrix of values for each.
+
+Equalization compares channels, so the tensor is laid out as (channels, values): channels are the positions along the
+axes on which the scale may vary, and of the rest a fixed number of values is kept, evenly spaced in every sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcompress.data import DataSource
+from onnxcompress.passes.pruning.atoms import Ids
+from onnxcompress.passes.quantization.equalization.marks import Marks
+from onnxcompress.runtime import run_source
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.base import Context
+
+_VALUES = 1 << 18  # kept of one tensor
+_EACH = (64, 2048)  # fewest and most values kept of one channel
+_BATCH = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One tensor.
+
+    Attributes:
+        value: The tensor.
+        ids: The atom of each channel.
+        values: Of shape (channels, values), float32.
+    """
+
+    value: ir.Value
+    ids: Ids
+    values: np.ndarray
+
+
+def observe(marks: Marks, tensors: Sequence[ir.Value], samples: DataSource, ctx: Context) -> list[Seen]:
+    """Run the samples and keep some values of each tensor; tensors that hold NaN or infinity are left out."""
+    names = [value.name or "" for value in tensors]
+    inputs = {value.name or "" for value in marks.model.graph.inputs}
+    taps = [name for name in names if name not in inputs]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    lists = {value.name or "": _channels(marks, value) for value in tensors}
+    runs = run_source(
+        marks.model, samples, taps or None, options=ctx.runtime, batch=_BATCH, taps=taps, progress=ctx.progress
+    )
+    for run in runs:
+        arrays = {**run, **(samples.read(run.indices) if inputs & set(names) else {})}
+        for name, (axes, ids) in lists.items():
+            share = len(run.indices) / len(samples)
+            parts[name].append(_thinned(arrays[name], axes, len(ids), share))
+    seen = [Seen(v, lists[v.name or ""][1], np.concatenate(parts[v.name or ""], axis=1)) for v in tensors]
+    return [each for each in seen if each.values.size and np.isfinite(each.values).all()]
+
+
+def _channels(marks: Marks, value: ir.Value) -> tuple[tuple[int, ...], Ids]:
+    """The axes on which the scale varies, and the atoms along them; a fixed tensor is one channel."""
+    ids = marks.ids.get(value)
+    if ids is None:
+        return (), np.zeros(1, np.int64)
+    return marks.varies(ids), ids.reshape(-1)
+
+
+def _thinned(array: np.ndarray, axes: tuple[int, ...], channels: int, share: float) -> np.ndarray:
+    rows = np.moveaxis(array, axes, range(len(axes))).reshape(channels, -1)
+    most = int(np.clip(_VALUES // channels, *_EACH) * share) + 1
+    if rows.shape[1] > most:
+        rows = rows[:, np.linspace(0, rows.shape[1] - 1, most).round().astype(np.int64)]
+    return rows.astype(np.float32)
