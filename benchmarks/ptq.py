@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import measures
 import numpy as np
 import scores
 from cases import Case, case, names
-from onnxcompress.runtime.optimized import optimized_model
 from ptq_page import page
 from ptq_tools import HERE, PLAIN, TOOLS, Row, Tool, call, medians, python_of, rounds_for
 
@@ -30,6 +30,7 @@ from onnxcompress import model_io
 from onnxcompress.data import ArraySource
 from onnxcompress.errors import CompressError
 from onnxcompress.runtime import batch_for, feeds_of, latency
+from onnxcompress.runtime.dump import optimized_model
 from onnxcompress.runtime_options import RuntimeOptions
 
 ONE = RuntimeOptions(threads=1)
@@ -97,7 +98,7 @@ class Bench:
         np.savez(self.runs, **{f"{i}:{k}": v for i, run in enumerate(feeds) for k, v in run.items()})
         self.reference = scores.rows(of.path, of)
         near = {key: array[:32] for key, array in of.calibration.items()}
-        self.near = Case(of.name, of.path, near, near, None, scores.SQNR)
+        self.near = Case(of.name, of.path, near, near, None, measures.SQNR)
         self.near_reference = scores.rows(of.path, self.near)
 
     def rows(self, known: Mapping[str, Row]) -> Iterator[tuple[str, Row]]:
