@@ -6,11 +6,13 @@ READY := $(VENV)/.ready
 ZOO ?= out/zoo
 ZOO_VENV ?= .venv-zoo
 ZOO_READY := $(ZOO_VENV)/.ready
+PTQ_ENVS ?= .venv-ptq
+PTQ_READY := $(PTQ_ENVS)/.ready
 # One thread a process: tests run side by side, and numbers must not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models samples clean
+.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models ptq samples clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +28,19 @@ $(ZOO_READY):
 	@test -x $(ZOO_VENV)/bin/python || $(PYTHON) -m venv $(ZOO_VENV)
 	$(ZOO_VENV)/bin/python -m pip install -q torch==2.13.0 numpy onnx onnxscript transformers requests
 	$(ZOO_VENV)/bin/python -m pip install -q --no-deps pytorchcv torch-pruning
+	@touch $@
+
+# One environment a tool. modelopt without its GPU packages (cupy, onnxruntime-gpu): it calibrates on the CPU.
+$(PTQ_READY):
+	for tool in onnxruntime nncf modelopt onnxsim openvino; do $(PYTHON) -m venv $(PTQ_ENVS)/$$tool || exit 1; done
+	$(PTQ_ENVS)/onnxruntime/bin/python -m pip install -q onnxruntime onnx sympy
+	$(PTQ_ENVS)/nncf/bin/python -m pip install -q nncf onnx onnxruntime
+	$(PTQ_ENVS)/onnxsim/bin/python -m pip install -q onnxsim onnxruntime
+	$(PTQ_ENVS)/openvino/bin/python -m pip install -q openvino
+	$(PTQ_ENVS)/modelopt/bin/python -m pip install -q --no-deps nvidia-modelopt
+	$(PTQ_ENVS)/modelopt/bin/python -m pip install -q torch==2.13.0 'onnx~=1.21.0' 'onnxruntime~=1.24.2' \
+	  'onnxconverter-common~=1.16.0' onnxslim onnxscript onnx-graphsurgeon polygraphy lief cppimport ml_dtypes ninja \
+	  nvidia-ml-py tqdm PyYAML omegaconf 'pulp<4' pydantic regex rich safetensors scipy 'setuptools>=80'
 	@touch $@
 
 demo: $(READY) ## Prune, quantize and distill a real model and print what it gained and cost (3 minutes)
@@ -68,6 +83,9 @@ zoo-export: $(READY) $(ZOO_READY) ## Only the export, into ZOO (out/zoo), from a
 
 zoo-prune: $(READY) ## Only the pruning; what has a good row in the page's .json already is left out
 	$(BIN)/python benchmarks/zoo/prune.py $(ZOO) --out docs/results/pruning_zoo.md $(ARGS)
+
+ptq: $(READY) $(PTQ_READY) ## Quantization beside its peers on every labelled model, as a page (an hour or more)
+	$(BIN)/python benchmarks/ptq.py --envs $(PTQ_ENVS) $(ARGS)
 
 samples: $(READY) ## Make the samples' data and train their models anew
 	$(BIN)/python samples/data/make_data.py

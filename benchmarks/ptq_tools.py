@@ -39,8 +39,8 @@ class Tool:
 
 
 ORT_ALL = tuple({"method": m, "heavy": h} for m in ("MinMax", "Percentile") for h in (False, True))
-"""Without Entropy: `quantize_static` fixes its 128 bins, which leave the maximum as the one threshold to choose, so that
-every scale is that of MinMax (compared on bccd_dwcnn: all 100 initializers equal)."""
+"""Without Entropy: `quantize_static` fixes its 128 bins, which leave the maximum as the one threshold to choose, so
+that every scale is that of MinMax (compared on bccd_dwcnn: all 100 initializers equal)."""
 TOOLS = (
     Tool("ours fast", "onnxcompress_one.py", settings=({"effort": "fast"},)),
     Tool("ours default", "onnxcompress_one.py"),
