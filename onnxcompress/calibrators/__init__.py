@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Calibrator = Callable[..., tuple[float, float]]
 
-CALIBRATORS = ("uniform", "histogram", "kl", "mse")
+CALIBRATORS = ("uniform", "histogram", "kl", "mse", "truncate")
 """Names of the range rules: each is the function of that name in the module of that name."""
 
 __all__ = ["CALIBRATORS", "Calibrator", "FloatHistogram", "calibrator", "collect"]

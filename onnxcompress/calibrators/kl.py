@@ -25,6 +25,7 @@ _MOST = 1024  # thresholds tried
 # A threshold keeps at least this share of the elements unclipped. Where most elements have one value (the background
 # of a picture), a range that ends just above it diverges least, and loses everything else.
 _LEAST_INSIDE = 0.99
+_THINNEST = 2.0**-16  # of its value: a bucket cut to its one value would have the density of infinity
 
 
 def kl(hist: FloatHistogram, *, levels: int = 256, symmetric: bool = False) -> tuple[float, float]:
@@ -56,7 +57,7 @@ def divergence(magnitude: Buckets, ends: np.ndarray, levels: int) -> np.ndarray:
         ends: Indices of the last bucket inside the threshold.
         levels: Levels between zero and the threshold.
     """
-    count, width = magnitude.count.astype(np.float64), np.maximum(magnitude.width, np.finfo(np.float64).tiny)
+    count, width = magnitude.count.astype(np.float64), np.maximum(magnitude.width, _THINNEST * magnitude.high)
     total = count.sum()
     mass, widths = _prefix(count), _prefix(width)
     entropy = _prefix(count * np.log(count / width))

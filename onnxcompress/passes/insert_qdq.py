@@ -32,9 +32,14 @@ class InsertQDQ(Pass):
     calibrator: str = option(
         "auto",
         "Rule that chooses a range: auto is the target's.",
-        choices=("auto", "uniform", "histogram", "kl", "mse"),
+        choices=("auto", "uniform", "histogram", "kl", "mse", "truncate"),
     )
     percentile: float = option(99.99, "Share of the values inside the range, for the calibrator `histogram`.")
+    low_bits: str = option(
+        "round",
+        "Bits of weights below one step go to the nearest or are dropped; `truncate` chooses its ranges for that.",
+        choices=("round", "truncate"),
+    )
     per_channel: bool = option(True, "One weight scale for each output channel.")
     islands: str = option("auto", "How many of the most sensitive tensors stay float: a number, or `auto`.")
     evaluations: int = option(128, "Most runs of the few samples that sensitivity, ranges and islands take.")

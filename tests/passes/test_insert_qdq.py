@@ -109,7 +109,7 @@ def test_ort_a_dead_channel_with_a_large_bias_raises_its_weight_scale() -> None:
         model.graph.initializers[name].const_value = ir.tensor(array, name=name)
     quantized, _ = quantize(model, samples(3, 12, 12))
     constants = {k: v.const_value.numpy() for k, v in quantized.graph.initializers.items()}
-    np.testing.assert_allclose(constants["b1_quantized"] * constants["b1_scale"].astype(float), bias, atol=1e-4)
+    np.testing.assert_allclose(constants["b1_quantized"] * constants["b1_scale"].astype(float), bias, atol=2e-4)
 
 
 def test_one_scale_for_a_whole_weight_gives_one_to_its_bias() -> None:

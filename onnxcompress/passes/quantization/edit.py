@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import add_initializer, all_names, attribute, fresh_name, label, tensor_of
 from onnxcompress.passes.quantization.bias import bias_scale, least_weight_scale, quantized_bias
+from onnxcompress.passes.quantization.fixed_point import power_of_two, truncated
 from onnxcompress.passes.quantization.linear import Linear
 from onnxcompress.passes.quantization.placement.plan import Pair, Plan, Use
 from onnxcompress.passes.quantization.scales import Grid, activation_grid, quantized_weight, weight_scales
@@ -28,6 +29,7 @@ class Editor:
         target: Rules for weights and biases.
         per_channel: One weight scale for each channel, where the target allows it.
         clip: How weight scales are chosen, ``none`` or ``mse``.
+        low_bits: Weights go to the nearest integer (``round``) or towards zero (``truncate``).
         live: Names of the tensors that ONNX Runtime can compute; None where it runs the whole model.
     """
 
@@ -38,9 +40,10 @@ class Editor:
         *,
         per_channel: bool = True,
         clip: str = "none",
+        low_bits: str = "round",
         live: Collection[str] | None = None,
     ) -> None:
-        self._live = live
+        self._live, self._low_bits = live, low_bits
         self.model, self.graph, self.target = model, model.graph, target
         self.per_channel, self.clip = per_channel and target.per_channel, clip
         self.limit = 63 if target.reduce_range else 127
@@ -88,6 +91,8 @@ class Editor:
             least = least_weight_scale(bias, input_scale)
             floor = least if axis is not None else least.max(initial=0.0, keepdims=True)
         scales = weight_scales(array, axis, limit=self.limit, clip=self.clip, floor=floor)
+        scales = power_of_two(scales) if self.target.power_of_two else scales
+        array = truncated(array, scales, axis) if self._low_bits == "truncate" else array
         linear.node.replace_input_with(linear.weight, self._weight(value, array, scales, axis, linear.node))
         if bias is not None and input_scale is not None and linear.bias is not None:
             scale = bias_scale(input_scale, scales)

@@ -10,7 +10,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.calibrators import FloatHistogram, calibrator, collect
+from onnxcompress.calibrators.uniform import bounds
 from onnxcompress.data import DataSource
+from onnxcompress.passes.quantization.bounded import bounded
+from onnxcompress.passes.quantization.fixed_point import fixed_point_range
 from onnxcompress.passes.quantization.placement.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, activation_grid
 from onnxcompress.shapes import ShapeTable
@@ -18,9 +21,6 @@ from onnxcompress.targets import Target
 
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
-
-_BOUNDED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0)}
-"""Outputs whose range is known without looking; a clipped probability would be a wrong one."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,14 @@ def _form(plan: Plan, members: Sequence[str], target: Target) -> tuple[str, bool
 
 
 def _range(pair: Any, hist: FloatHistogram, rule: Rule, symmetric: bool) -> tuple[float, float]:
-    producer = pair.value.producer() if pair is not None else None
-    if producer is not None and producer.op_type in _BOUNDED and producer.domain in ("", "ai.onnx"):
-        low, high = _BOUNDED[producer.op_type]
-        return (-high, high) if symmetric else (low, high)
+    low, high = _chosen(pair, hist, rule, symmetric)
+    return fixed_point_range(low, high, 256, symmetric=symmetric) if rule.target.power_of_two else (low, high)
+
+
+def _chosen(pair: Any, hist: FloatHistogram, rule: Rule, symmetric: bool) -> tuple[float, float]:
+    limits = bounded(pair.value, *bounds(hist.low, hist.high, symmetric=False)) if pair is not None else None
+    if limits is not None:
+        return bounds(*limits, symmetric)
     return calibrator(rule.name)(hist, levels=256, symmetric=symmetric, **rule.settings)
 
 

@@ -8,7 +8,7 @@ where the judge, on samples that nothing was chosen on, finds the outputs nearer
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -60,14 +60,15 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
 
 def _rule(options: InsertQDQ, ctx: Context) -> Rule:
     name = ctx.target.calibrator if options.calibrator == "auto" else options.calibrator
-    return Rule(name, _settings(options), ctx.target)
+    return Rule(name, _settings(name, options), ctx.target)
 
 
-def _settings(options: InsertQDQ) -> dict[str, float]:
+def _settings(name: str, options: InsertQDQ) -> dict[str, Any]:
     if not 0 < options.percentile <= 100:
         why = "it is the share of the values inside the range, in per cent, above 0 and at most 100"
         raise UsageError(f"--percentile {options.percentile:g} is out of range", why=why, hint="Give 99.99, say.")
-    return {"percentile": options.percentile} if options.calibrator == "histogram" else {}
+    every = {"histogram": {"percentile": options.percentile}, "truncate": {"low_bits": options.low_bits}}
+    return every.get(name, {})
 
 
 def _islands(text: str | int) -> int | None:
@@ -84,7 +85,8 @@ def _islands(text: str | int) -> int | None:
 def _edit(draft: Draft) -> Iterator[Finding]:
     """Write the placement; what stays float keeps int8 weights where the target can store them so."""
     model, options = draft.model, draft.options
-    editor = Editor(model, draft.ctx.target, per_channel=options.per_channel, live=draft.request.live)
+    target, live = draft.ctx.target, draft.request.live
+    editor = Editor(model, target, per_channel=options.per_channel, low_bits=options.low_bits, live=live)
     editor.apply(draft.plan, draft.grids)
     drop_unused(model)
     yield from weights_left_float(model, draft.ctx, per_channel=options.per_channel)
