@@ -29,6 +29,15 @@ class InsertQDQ(Pass):
     by_profile: ClassVar[bool] = True
     needs_data: ClassVar[str] = "always"
 
+    weights: str | None = option(None, "Type of the weights; the target's own by default.", choices=("int8", "int4"))
+    activations: str | None = option(
+        None, "Type of the activations; the target's own by default.", choices=("uint8", "int8", "uint16", "int16")
+    )
+    clip: str = option(
+        "auto",
+        "How a channel's weight scale is chosen: its largest weight, or least squared error; auto: that below 8 bits.",
+        choices=("auto", "none", "mse"),
+    )
     calibrator: str = option(
         "auto",
         "Rule that chooses a range: auto is the target's.",

@@ -14,13 +14,13 @@ class Target:
         name: Name on the command line.
         summary: One line for ``onnxcompress targets``.
         evidence: How the profile was checked: ``run`` or ``by documentation``.
-        activation_dtype: ``uint8`` or ``int8``.
+        activation_dtype: ``uint8`` or ``int8``; ``uint16`` and ``int16`` where the user asks for them.
         profile: The profile that `name` came to on this machine; empty where `name` is one itself.
         calibrator: Rule for ranges where the user names none.
         activation_symmetric: True where the zero point must be 0.
-        activation_dtypes: Other types of activations that the target takes.
         product_dtype: Type of both factors of a product of two activations, zero point 0; empty for `activation_dtype`.
-        weight_dtype: Always ``int8`` today.
+        weight_dtype: ``int8``; ``int4`` and ``float8`` where the user asks for them.
+        widths: Other combinations that it takes, each as ``weights/activations``; ``none`` for weights alone.
         per_channel: Per-channel weight scales.
         per_channel_ops: Operators that take them; empty for all.
         power_of_two: Scales are powers of two: fixed-point numbers.
@@ -63,10 +63,10 @@ class Target:
     profile: str = ""
     calibrator: str = "mse"
     activation_dtype: str = "uint8"
-    activation_dtypes: tuple[str, ...] = ()
     activation_symmetric: bool = False
     product_dtype: str = ""
     weight_dtype: str = "int8"
+    widths: tuple[str, ...] = ()
     per_channel: bool = True
     per_channel_ops: tuple[str, ...] = ()
     power_of_two: bool = False

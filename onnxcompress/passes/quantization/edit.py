@@ -15,9 +15,18 @@ import onnx_ir as ir
 from onnxcompress.graph import add_initializer, all_names, attribute, fresh_name, label, tensor_of
 from onnxcompress.passes.quantization.bias import bias_scale, least_weight_scale, quantized_bias
 from onnxcompress.passes.quantization.fixed_point import power_of_two, truncated
+from onnxcompress.passes.quantization.kinds import weight_kind
 from onnxcompress.passes.quantization.linear import Linear
 from onnxcompress.passes.quantization.placement.plan import Pair, Plan, Use
-from onnxcompress.passes.quantization.scales import Grid, activation_grid, quantized_weight, weight_scales
+from onnxcompress.passes.quantization.scales import (
+    Grid,
+    activation_grid,
+    clip_of,
+    levels,
+    quantized_weight,
+    stored_form,
+    weight_scales,
+)
 from onnxcompress.targets import Target
 
 
@@ -28,7 +37,7 @@ class Editor:
         model: The model, edited in place.
         target: Rules for weights and biases.
         per_channel: One weight scale for each channel, where the target allows it.
-        clip: How weight scales are chosen, ``none`` or ``mse``.
+        clip: How weight scales are chosen, ``none``, ``mse``, or ``auto``: mse below 8 bits.
         low_bits: Weights go to the nearest integer (``round``) or towards zero (``truncate``).
         live: Names of the tensors that ONNX Runtime can compute; None where it runs the whole model.
     """
@@ -39,14 +48,14 @@ class Editor:
         target: Target,
         *,
         per_channel: bool = True,
-        clip: str = "none",
+        clip: str = "auto",
         low_bits: str = "round",
         live: Collection[str] | None = None,
     ) -> None:
         self._live, self._low_bits = live, low_bits
         self.model, self.graph, self.target = model, model.graph, target
         self.per_channel, self.clip = per_channel and target.per_channel, clip
-        self.limit = 63 if target.reduce_range else 127
+        self.kind = weight_kind(target.weight_dtype, reduce_range=target.reduce_range)
         self.taken = all_names(model)
         self._weights: dict[tuple[str, int | None, bytes], ir.Value] = {}
 
@@ -76,7 +85,7 @@ class Editor:
         node.replace_input_with(index, self._dequantized(name, numbers, grid.scale, grid.zero, None, node))
 
     def weights(self, linear: Linear, input_scale: np.ndarray | None) -> None:
-        """Store the node's weight as int8, and its bias as int32 where the target wants that and the scale is known."""
+        """Store the node's weight, and its bias as int32 where the target wants that and the scale is known."""
         if linear.weight is None:
             return
         value = linear.value(linear.weight)
@@ -90,13 +99,22 @@ class Editor:
         if bias is not None and input_scale is not None:
             least = least_weight_scale(bias, input_scale)
             floor = least if axis is not None else least.max(initial=0.0, keepdims=True)
-        scales = weight_scales(array, axis, limit=self.limit, clip=self.clip, floor=floor)
-        scales = power_of_two(scales) if self.target.power_of_two else scales
-        array = truncated(array, scales, axis) if self._low_bits == "truncate" else array
-        linear.node.replace_input_with(linear.weight, self._weight(value, array, scales, axis, linear.node))
+        numbers, scales = self._form(array, axis, floor)
+        stored = self._weight(value, numbers, scales.astype(array.dtype), axis, linear.node)
+        linear.node.replace_input_with(linear.weight, stored)
         if bias is not None and input_scale is not None and linear.bias is not None:
             scale = bias_scale(input_scale, scales)
             self._bias(linear, bias, np.broadcast_to(scale, bias.shape) if scale.ndim else scale)
+
+    def _form(self, array: np.ndarray, axis: int | None, floor: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers and scales of a weight, as target and user want them."""
+        clip = clip_of(self.clip, self.kind)
+        if not self.target.power_of_two and self._low_bits == "round":
+            return stored_form(array, axis, kind=self.kind, clip=clip, floor=floor)
+        scales = weight_scales(array, axis, kind=self.kind, clip=clip, floor=floor)
+        scales = power_of_two(scales) if self.target.power_of_two else scales
+        array = truncated(array, scales, axis) if self._low_bits == "truncate" else array
+        return quantized_weight(array, scales, axis, kind=self.kind), scales
 
     def _shared_scales(self, plan: Plan, grids: Mapping[str, Grid]) -> dict[str, tuple[ir.Value, ir.Value]]:
         roots = dict.fromkeys(plan.root(name) for name in plan.pairs)
@@ -148,8 +166,10 @@ class Editor:
         new.metadata_props.update(old.metadata_props)
 
     def _integer_bias(self, linear: Linear, half: bool, input_scale: np.ndarray | None) -> np.ndarray | None:
-        """The bias, where it becomes int32; beside a factor other than 1 ONNX Runtime keeps it float."""
+        """The bias, where it becomes int32: beside 8-bit factors alone, and for ONNX Runtime with no other factor."""
         if self.target.bias != "int32" or input_scale is None or linear.bias is None or half:
+            return None
+        if self.kind.name != "int8" or levels(self.target.activation_dtype) > 256:
             return None
         if attribute(linear.node, "alpha", 1.0) != 1.0 or attribute(linear.node, "beta", 1.0) != 1.0:
             return None
@@ -158,15 +178,14 @@ class Editor:
         return bias.reshape(-1) if bias.dtype.name == "float32" and bias.size == channels else None
 
     def _weight(
-        self, value: ir.Value, array: np.ndarray, scales: np.ndarray, axis: int | None, reader: ir.Node
+        self, value: ir.Value, numbers: np.ndarray, scales: np.ndarray, axis: int | None, reader: ir.Node
     ) -> ir.Value:
         """The dequantized weight; readers with the same scales share it."""
         key = (value.name or "", axis, scales.tobytes())
         if key not in self._weights:
-            numbers = quantized_weight(array, scales, axis, limit=self.limit)
             name = value.name or label(reader)
-            kind = scales.astype(array.dtype)
-            self._weights[key] = self._dequantized(name, numbers, kind, np.zeros(scales.shape, np.int8), axis, reader)
+            zero = np.zeros(scales.shape, numbers.dtype)
+            self._weights[key] = self._dequantized(name, numbers, scales, zero, axis, reader)
         return self._weights[key]
 
     def _bias(self, linear: Linear, bias: np.ndarray, scale: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from onnxcompress.data import DataSource
 from onnxcompress.passes.quantization.bounded import bounded
 from onnxcompress.passes.quantization.fixed_point import fixed_point_range
 from onnxcompress.passes.quantization.placement.plan import Plan
-from onnxcompress.passes.quantization.scales import Grid, activation_grid
+from onnxcompress.passes.quantization.scales import Grid, activation_grid, levels
 from onnxcompress.shapes import ShapeTable
 from onnxcompress.targets import Target
 
@@ -68,7 +68,7 @@ def grids(
 ) -> tuple[dict[str, Grid], dict[str, tuple[float, float]]]:
     """Grids and ranges by the tensor that leads its group."""
     forms = {root: _form(plan, members, rule.target) for root, members in plan.members().items()}
-    ranges = {root: _range(plan.pairs.get(root), found[root], rule, forms[root][1]) for root in forms}
+    ranges = {root: _range(plan.pairs.get(root), found[root], rule, *forms[root]) for root in forms}
     made = {
         root: activation_grid(low, high, forms[root][0], symmetric=forms[root][1], kind=_kind(table, root, plan))
         for root, (low, high) in ranges.items()
@@ -82,16 +82,16 @@ def _form(plan: Plan, members: Sequence[str], target: Target) -> tuple[str, bool
     return next((plan.kinds[name] for name in members if name in plan.kinds), usual)
 
 
-def _range(pair: Any, hist: FloatHistogram, rule: Rule, symmetric: bool) -> tuple[float, float]:
-    low, high = _chosen(pair, hist, rule, symmetric)
-    return fixed_point_range(low, high, 256, symmetric=symmetric) if rule.target.power_of_two else (low, high)
+def _range(pair: Any, hist: FloatHistogram, rule: Rule, dtype: str, symmetric: bool) -> tuple[float, float]:
+    low, high = _chosen(pair, hist, rule, dtype, symmetric)
+    return fixed_point_range(low, high, levels(dtype), symmetric=symmetric) if rule.target.power_of_two else (low, high)
 
 
-def _chosen(pair: Any, hist: FloatHistogram, rule: Rule, symmetric: bool) -> tuple[float, float]:
+def _chosen(pair: Any, hist: FloatHistogram, rule: Rule, dtype: str, symmetric: bool) -> tuple[float, float]:
     limits = bounded(pair.value, *bounds(hist.low, hist.high, symmetric=False)) if pair is not None else None
     if limits is not None:
         return bounds(*limits, symmetric)
-    return calibrator(rule.name)(hist, levels=256, symmetric=symmetric, **rule.settings)
+    return calibrator(rule.name)(hist, levels=levels(dtype), symmetric=symmetric, **rule.settings)
 
 
 def _kind(table: ShapeTable, name: str, plan: Plan) -> np.dtype[Any]:

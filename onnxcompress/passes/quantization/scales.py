@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from onnxcompress.passes.quantization.clipping import least_error_scales, unit_gain_scales
+from onnxcompress.passes.quantization.kinds import INT8, WeightKind
+
 _LEAST_SCALE = 1e-20
 """Below this a range counts as zero: products of two such scales must not leave float32."""
 
 _BLOCK = 1 << 22  # elements at a time
 
-_GRIDS = {"uint8": (0, 255), "int8": (-128, 127)}
+_GRIDS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,17 @@ class Grid:
 
     Attributes:
         scale: A scalar, or one for each channel; float32 or float16.
-        zero: Same shape; uint8, int8 or int32.
+        zero: Same shape; an integer type.
     """
 
     scale: np.ndarray
     zero: np.ndarray
+
+
+def levels(dtype: str) -> int:
+    """How many values an activation's type has."""
+    first, last = _GRIDS[dtype]
+    return last - first + 1
 
 
 def activation_grid(
@@ -39,8 +48,8 @@ def activation_grid(
     Args:
         low: Smallest value to cover.
         high: Largest value to cover.
-        dtype: ``uint8`` or ``int8``.
-        symmetric: Zero point 0; the grid is -127..127 of int8 then.
+        dtype: ``uint8``, ``int8``, ``uint16`` or ``int16``.
+        symmetric: Zero point 0; the grid is -127..127 of int8, or -32767..32767 of int16, then.
         kind: Float type of the tensor; float32 by default.
     """
     kind = np.dtype(np.float32) if kind is None else kind
@@ -59,65 +68,127 @@ def _settled(scale: float, kind: np.dtype[Any]) -> np.ndarray:
     return np.array(scale if scale >= least else 1.0, kind)
 
 
+def stored_form(
+    weight: np.ndarray,
+    axis: int | None,
+    *,
+    kind: WeightKind = INT8,
+    block: int = 0,
+    clip: str = "none",
+    floor: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers and the scales that stand for a weight; arguments are those of `weight_scales`.
+
+    Returns:
+        Numbers of the kind's type and the weight's shape; scales, float32.
+    """
+    scales = weight_scales(weight, axis, kind=kind, block=block, clip=clip, floor=floor)
+    numbers = quantized_weight(weight, scales, axis, kind=kind, block=block)
+    if clip == "mse" and kind.integer and floor is None:
+        wide, held = (_rows(array, axis, block) for array in (weight, numbers))
+        found = unit_gain_scales(wide, held, _row_order(scales, axis, block))
+        scales = _from_rows(found, scales.shape, axis, block).astype(np.float32)
+    return numbers, scales
+
+
+def clip_of(clip: str, kind: WeightKind) -> str:
+    """The rule behind ``auto``: what least squared error brings at 8 bits is noise, at 4 bits most of the accuracy."""
+    return clip if clip != "auto" else ("mse" if kind.bits < INT8.bits else "none")
+
+
 def weight_scales(
-    weight: np.ndarray, axis: int | None, *, limit: int = 127, clip: str = "none", floor: np.ndarray | None = None
+    weight: np.ndarray,
+    axis: int | None,
+    *,
+    kind: WeightKind = INT8,
+    block: int = 0,
+    clip: str = "none",
+    floor: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Symmetric scales of a weight, float32: one, or one for each index of `axis`.
+    """Scales of a weight whose zero point is 0, float32.
 
     Args:
         weight: The weight.
-        axis: Axis with one scale for each index; None for one scale.
-        limit: Largest integer, 127 or 63 (7 bits).
-        clip: ``none`` takes the largest magnitude; ``mse`` the clip with the least squared error in each channel.
+        axis: Axis with one scale for each index, or for each `block` indices; None for one scale.
+        kind: Type of the stored numbers.
+        block: Indices along `axis` that share a scale, for each position on the other axes; 0 for one scale for each
+            index of `axis`, whatever the other axes.
+        clip: ``none`` covers every element; ``mse`` takes the clip with the least squared error of each scale.
         floor: Smallest scale allowed, per channel (see `bias.least_weight_scale`).
+
+    Returns:
+        Scales of the shape that DequantizeLinear wants: a scalar, ``[channels]``, or the weight's shape with `axis`
+        divided by `block`, rounded up.
     """
-    scales = _largest(weight, axis) / limit
-    if clip == "mse":
-        scales = _clipped(_rows(weight, axis), scales, limit)
+    scales = _covering(weight, axis, kind, block)
+    if clip == "mse" and kind.integer:
+        found = least_error_scales(_rows(weight, axis, block), _row_order(scales, axis, block), kind, _LEAST_SCALE)
+        scales = _from_rows(found, scales.shape, axis, block)
     if floor is not None:
-        scales = np.maximum(scales, floor)
+        scales = np.maximum(scales, floor.reshape(scales.shape))
     usual = scales[scales >= _LEAST_SCALE]
-    scales = np.where(scales >= _LEAST_SCALE, scales, usual.max() if usual.size else 1.0)
-    return scales.astype(np.float32) if axis is not None else scales.astype(np.float32).reshape(())
+    return np.where(scales >= _LEAST_SCALE, scales, usual.max() if usual.size else 1.0).astype(np.float32)
 
 
-def _largest(weight: np.ndarray, axis: int | None) -> np.ndarray:
-    """Largest magnitude in each channel, float64, without a copy of the weight."""
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    high, low = weight.max(axis=others, initial=0.0), weight.min(axis=others, initial=0.0)
-    return np.maximum(high, -low).astype(np.float64).reshape(-1)
+def _covering(weight: np.ndarray, axis: int | None, kind: WeightKind, block: int) -> np.ndarray:
+    """Scales under which no element is cut, float64, without a copy of the weight."""
+    if block:
+        assert axis is not None
+        starts = np.arange(0, weight.shape[axis], block)
+        high, low = (f.reduceat(weight, starts, axis=axis) for f in (np.maximum, np.minimum))
+    else:
+        others = tuple(i for i in range(weight.ndim) if i != axis)
+        high, low = weight.max(axis=others, initial=0.0), weight.min(axis=others, initial=0.0)
+    return np.maximum(np.asarray(high, np.float64) / kind.high, np.asarray(low, np.float64) / kind.low)
 
 
-def _clipped(rows: np.ndarray, scales: np.ndarray, limit: int) -> np.ndarray:
-    best, cost = scales, np.full(len(rows), np.inf)
-    for factor in np.linspace(1.0, 0.6, 21):
-        tried = np.maximum(scales * factor, _LEAST_SCALE)
-        grid = np.clip(np.round(rows / tried[:, None]), -limit, limit) * tried[:, None]
-        error = ((rows - grid) ** 2).sum(axis=1)
-        best, cost = np.where(error < cost, tried, best), np.minimum(error, cost)
-    return best
+def _rows(weight: np.ndarray, axis: int | None, block: int) -> np.ndarray:
+    """The weight with one row for each scale; a last block that is short is filled up with zeros."""
+    if axis is None:
+        return weight.reshape(1, -1)
+    if not block:
+        return np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+    last = np.moveaxis(weight, axis, -1)
+    missing = -weight.shape[axis] % block
+    filled = np.pad(last, [(0, 0)] * (last.ndim - 1) + [(0, missing)]) if missing else last
+    return filled.reshape(-1, block)
 
 
-def _rows(weight: np.ndarray, axis: int | None) -> np.ndarray:
-    """The weight in float64, one row for each scale."""
-    wide = weight.astype(np.float64)
-    return wide.reshape(1, -1) if axis is None else np.moveaxis(wide, axis, 0).reshape(wide.shape[axis], -1)
+def _row_order(scales: np.ndarray, axis: int | None, block: int) -> np.ndarray:
+    return np.moveaxis(scales, axis, -1).reshape(-1) if block and axis is not None else scales.reshape(-1)
 
 
-def quantized_weight(weight: np.ndarray, scales: np.ndarray, axis: int | None, *, limit: int = 127) -> np.ndarray:
-    """The weight as int8, rounded to nearest; a block at a time, so that little more than the result is held."""
-    shape = [1] * weight.ndim
-    if axis is not None:
-        shape[axis] = -1
-    steps = scales.astype(np.float32).reshape(shape)
-    result = np.empty(weight.shape, np.int8)
-    block = max(1, _BLOCK * len(weight) // max(1, weight.size)) if weight.ndim else 1
+def _from_rows(flat: np.ndarray, shape: tuple[int, ...], axis: int | None, block: int) -> np.ndarray:
+    if not block or axis is None:
+        return flat.reshape(shape)
+    moved = [n for i, n in enumerate(shape) if i != axis % len(shape)] + [shape[axis]]
+    return np.moveaxis(flat.reshape(moved), -1, axis)
+
+
+def expanded(scales: np.ndarray, shape: tuple[int, ...], axis: int | None, block: int = 0) -> np.ndarray:
+    """`scales` in a form that broadcasts against a weight of `shape`."""
+    if block:
+        assert axis is not None
+        return np.repeat(scales, block, axis=axis).take(np.arange(shape[axis]), axis=axis)
+    sizes = [1] * len(shape)
+    if axis is not None and scales.ndim:
+        sizes[axis] = -1
+    return scales.reshape(sizes)
+
+
+def quantized_weight(
+    weight: np.ndarray, scales: np.ndarray, axis: int | None, *, kind: WeightKind = INT8, block: int = 0
+) -> np.ndarray:
+    """The weight as numbers of `kind`, rounded to nearest; a part at a time, so that little more than it is held."""
     if not weight.ndim:
-        return np.clip(np.round(weight / steps), -limit, limit).astype(np.int8)
-    for start in range(0, len(weight), block):
-        part = slice(start, start + block)
-        divisor = steps[part] if axis == 0 else steps
-        result[part] = np.clip(np.round(weight[part].astype(np.float32) / divisor), -limit, limit)
+        return kind.nearest(weight.astype(np.float32) / scales.astype(np.float32))
+    steps = expanded(scales.astype(np.float32), weight.shape, axis, block)
+    result = np.empty(weight.shape, kind.dtype)
+    rows = max(1, _BLOCK * len(weight) // max(1, weight.size))
+    for start in range(0, len(weight), rows):
+        part = slice(start, start + rows)
+        divisor = steps[part] if len(steps) == len(weight) else steps
+        result[part] = kind.nearest(weight[part].astype(np.float32) / divisor)
     return result
 
 

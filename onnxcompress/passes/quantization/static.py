@@ -8,6 +8,7 @@ where the judge, on samples that nothing was chosen on, finds the outputs nearer
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -26,6 +27,7 @@ from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.ranges import Rule
 from onnxcompress.passes.quantization.sensitivity import refine
 from onnxcompress.passes.quantization.weights import RECURRENT_OPS, weights_left_float
+from onnxcompress.passes.quantization.widths import computes_in_float, with_widths
 from onnxcompress.report import Finding, Severity
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
+    ctx = replace(ctx, target=with_widths(ctx.target, options.weights, options.activations))
     if not ctx.scope.only:
         refuse_quantized(model)
     count, rule = _islands(options.islands), _rule(options, ctx)
@@ -86,7 +89,8 @@ def _edit(draft: Draft) -> Iterator[Finding]:
     """Write the placement; what stays float keeps int8 weights where the target can store them so."""
     model, options = draft.model, draft.options
     target, live = draft.ctx.target, draft.request.live
-    editor = Editor(model, target, per_channel=options.per_channel, low_bits=options.low_bits, live=live)
+    channels, clip, low_bits = options.per_channel, options.clip, options.low_bits
+    editor = Editor(model, target, per_channel=channels, clip=clip, low_bits=low_bits, live=live)
     editor.apply(draft.plan, draft.grids)
     drop_unused(model)
     yield from weights_left_float(model, draft.ctx, per_channel=options.per_channel)
@@ -120,6 +124,9 @@ def _summary(draft: Draft, rule: Rule) -> Finding:
 
 
 def _checked(model: ir.Model, ctx: Context) -> Iterator[Finding]:
-    if ctx.target.lint == "onnxruntime":
+    told = computes_in_float(ctx.target) if ctx.target.lint == "onnxruntime" else None
+    if told is not None:
+        yield told
+    elif ctx.target.lint == "onnxruntime":
         yield from kernels.check(model, ctx.runtime)
     yield from lint(model, ctx.target)

@@ -15,9 +15,10 @@ import onnx_ir as ir
 
 from onnxcompress.data import DataSource
 from onnxcompress.graph import add_initializer, all_names, clone, fresh_name, label
+from onnxcompress.passes.quantization.kinds import WeightKind, weight_kind
 from onnxcompress.passes.quantization.linear import linear_of
 from onnxcompress.passes.quantization.placement.plan import Plan
-from onnxcompress.passes.quantization.scales import Grid, quantized_weight, weight_scales
+from onnxcompress.passes.quantization.scales import Grid, clip_of, expanded, stored_form
 from onnxcompress.passes.quantization.sensitivity.error import Reference
 from onnxcompress.runtime import Session, feeds_of, one_thread, runnable_part
 from onnxcompress.runtime.session import is_tensor
@@ -55,9 +56,9 @@ class Probe:
         part, _ = runnable_part(model, ctx.runtime)
         switched = clone(part)
         self._grids = dict(grids)
-        limit = 63 if ctx.target.reduce_range else 127
+        kind = weight_kind(ctx.target.weight_dtype, reduce_range=ctx.target.reduce_range)
         per_channel = per_channel and ctx.target.per_channel
-        self._switches = Switches(switched, plan, grids, per_channel=per_channel, limit=limit)
+        self._switches = Switches(switched, plan, grids, per_channel=per_channel, kind=kind)
         names = comparable(part)
         self._session = Session(switched, one_thread(ctx.runtime), taps=names)
         self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=_BATCH)]
@@ -132,9 +133,9 @@ class Switches:
     """
 
     def __init__(
-        self, model: ir.Model, plan: Plan, grids: Mapping[str, Grid], *, per_channel: bool, limit: int
+        self, model: ir.Model, plan: Plan, grids: Mapping[str, Grid], *, per_channel: bool, kind: WeightKind
     ) -> None:
-        self.graph, self.plan, self.per_channel, self.limit = model.graph, plan, per_channel, limit
+        self.graph, self.plan, self.per_channel, self.kind = model.graph, plan, per_channel, kind
         self.taken = all_names(model)
         self.values = {v.name: v for v in model.graph.inputs} | {
             o.name: o for node in model.graph for o in node.outputs if o.name
@@ -187,11 +188,8 @@ class Switches:
             return
         array = np.asarray(value.const_value.numpy())
         axis = linear.axis if self.per_channel else None
-        scales = weight_scales(array, axis, limit=self.limit)
-        shape = [1] * array.ndim
-        if axis is not None:
-            shape[axis] = -1
-        rounded = (quantized_weight(array, scales, axis, limit=self.limit) * scales.reshape(shape)).astype(array.dtype)
+        numbers, scales = stored_form(array, axis, kind=self.kind, clip=clip_of("auto", self.kind))
+        rounded = (numbers.astype(np.float32) * expanded(scales, array.shape, axis)).astype(array.dtype)
         other = add_initializer(self.graph, fresh_name(self.taken, f"{value.name}_rounded"), rounded)
         flag = self._input(f"{label(node)}_weight_flag", ir.DataType.BOOL)
         self.weights[label(node)] = flag.name or ""
