@@ -36,6 +36,7 @@ BUILT_IN: Mapping[str, str] = types.MappingProxyType(
         "remove-qdq": "onnxcompress.passes.remove_qdq:RemoveQDQ",
         "quantize-weights": "onnxcompress.passes.quantize_weights:QuantizeWeights",
         "insert-qdq": "onnxcompress.passes.insert_qdq:InsertQDQ",
+        "round-weights": "onnxcompress.passes.round_weights:RoundWeights",
         "correct-bias": "onnxcompress.passes.correct_bias:CorrectBias",
         "distill": "onnxcompress.passes.distill:Distill",
     }

@@ -30,7 +30,7 @@ def example(tmp_path: Path) -> Path:
     """The first Python block of docs/writing-a-pass.md, as a file."""
     text = (ROOT / "docs" / "writing-a-pass.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    file = tmp_path / "round_weights.py"
+    file = tmp_path / "trim_mantissas.py"
     file.write_text(blocks[0], encoding="utf-8")
     return file
 
@@ -39,7 +39,7 @@ def test_the_example_pass_runs_as_the_page_says(
     example: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (ROOT / "docs" / "writing-a-pass.md").read_text(encoding="utf-8")
-    command = re.search(r"^    onnxcompress (run round-weights .*)$", page, re.MULTILINE)
+    command = re.search(r"^    onnxcompress (run trim-mantissas .*)$", page, re.MULTILINE)
     assert command is not None
     write_model(
         example.parent / "model.onnx",
@@ -50,12 +50,12 @@ def test_the_example_pass_runs_as_the_page_says(
     outcome = CommandLine(capsys)(*command[1].split(), "--json")
     assert outcome.code == 0
     (finding,) = json.loads(outcome.out)["passes"][0]["findings"]
-    assert finding["code"] == "ROUND-DONE"
+    assert finding["code"] == "TRIM-DONE"
     assert 0 < finding["numbers"]["max_abs"] <= 0.7 * 2**-7
 
 
 def test_the_example_pass_conforms(example: Path) -> None:
-    check_pass(load_local(f"{example}:RoundWeights")())
+    check_pass(load_local(f"{example}:TrimMantissas")())
 
 
 def test_every_key_of_the_report_is_documented() -> None:

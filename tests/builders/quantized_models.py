@@ -56,10 +56,12 @@ def float_model(kind: tuple[str, dict[str, tuple[int, ...]], tuple[int, ...]], s
 
 
 def samples(model: ir.Model, count: int = 60, seed: int = 1) -> dict[str, np.ndarray]:
-    """Samples with a mean, as after a ReLU."""
+    """Samples with a mean, as after a ReLU, whose channels and neighbours are alike."""
     shape = tuple(model.graph.inputs[0].shape or ())[1:]
-    wide = np.random.default_rng(seed).normal(size=(count, *(int(d) for d in shape))) + 0.5
-    return {"x": np.maximum(wide, 0.0).astype(np.float32)}
+    generator = np.random.default_rng(seed)
+    own = generator.normal(size=(count, *(int(d) for d in shape)))
+    wide = sum(np.roll(own, i, -1) for i in range(3)) + 2.0 * generator.normal(size=(count, 1, *own.shape[2:]))
+    return {"x": np.maximum(wide / 2 + 0.5, 0.0).astype(np.float32)}
 
 
 def quantized(model: ir.Model, bits: int = 8, target: str = "ort-cpu") -> ir.Model:
@@ -72,22 +74,19 @@ def quantized(model: ir.Model, bits: int = 8, target: str = "ort-cpu") -> ir.Mod
 
 
 def coarsen(model: ir.Model, limit: int) -> None:
-    """Every int8 weight on a grid of -limit..limit; biases keep their values."""
-    for name, value in list(model.graph.initializers.items()):
-        if name.startswith("w") and name.endswith("_quantized"):
-            numbers, scale = value.const_value.numpy(), model.graph.initializers[name[:-9] + "scale"]
-            value.const_value = ir.tensor(np.round(numbers / 127.0 * limit).astype(np.int8), name=name)
-            coarse = scale.const_value.numpy() * (127.0 / limit)
-            scale.const_value = ir.tensor(coarse.astype(np.float32), name=scale.name)
-            bias = model.graph.initializers.get("b" + name[1:-9] + "scale")
-            numbers = model.graph.initializers.get("b" + name[1:])
-            if bias is not None and numbers is not None:
-                _rescale_bias(bias, numbers, 127.0 / limit)
+    """Every int8 weight on a grid of -limit..limit; int32 biases keep their values."""
+    for node in model.graph:
+        makers = [v.producer() for v in node.inputs if v is not None]
+        for maker in (m for m in makers if m is not None and m.op_type == "DequantizeLinear"):
+            if not maker.inputs[0].is_initializer():
+                continue
+            numbers, scale = (value.const_value.numpy() for value in maker.inputs[:2])
+            _set(maker.inputs[0], np.round(numbers * (limit / 127.0)).astype(numbers.dtype))
+            _set(maker.inputs[1], scale * np.float32(127.0 / limit))
 
 
-def _rescale_bias(scale: ir.Value, numbers: ir.Value, factor: float) -> None:
-    numbers.const_value = ir.tensor(np.round(numbers.const_value.numpy() / factor).astype(np.int32), name=numbers.name)
-    scale.const_value = ir.tensor((scale.const_value.numpy() * np.float32(factor)).astype(np.float32), name=scale.name)
+def _set(value: ir.Value, array: np.ndarray) -> None:
+    value.const_value = ir.tensor(array, name=value.name)
 
 
 def error(model: ir.Model, teacher: ir.Model, seed: int = 9) -> float:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Run = dict[str, np.ndarray]
 
 _UNLIMITED = 1 << 62
-_STILL = ("Constant", "Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear")
+_STILL = ("Constant", "Identity", "Cast", "Mul", "Transpose", "Reshape", "QuantizeLinear", "DequantizeLinear")
 """Operators that a weight passes through on its way to its reader."""
 
 

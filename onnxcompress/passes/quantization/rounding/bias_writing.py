@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.passes.quantization.bias import bias_scale, quantized_bias
-from onnxcompress.passes.quantization.rounding.grid import Stored, stored_of
 from onnxcompress.passes.quantization.rounding.journal import Journal
 from onnxcompress.passes.quantization.rounding.slots import QuantizedSlot
 from onnxcompress.passes.reconstruction.form import Linear
@@ -73,27 +72,20 @@ def _new(layer: Linear, vector: np.ndarray, journal: Journal, *, integer: bool) 
 
 def accumulator_scale(layer: Linear) -> np.ndarray | None:
     """s_x s_w, a scalar or one for each output; None where one of them is not known, or beside an alpha."""
-    stored = stored_of(layer.kernel.source) if isinstance(layer.kernel, QuantizedSlot) else None
-    data = _activation_scale(layer.node.inputs[1 - layer.kernel.index])
-    if stored is None or data is None or layer.scale != 1.0 or layer.bias_scale != 1.0:
+    data = activation_scale(layer.node.inputs[1 - layer.kernel.index])
+    if not isinstance(layer.kernel, QuantizedSlot) or data is None or layer.scale != 1.0 or layer.bias_scale != 1.0:
         return None
-    weight = graph.array_of(stored.node.inputs[1])
+    weight = graph.array_of(layer.kernel.stored.scale)
     if weight is None or weight.dtype != np.float32 or weight.ndim > 1:
         return None
     groups, _, outputs = layer.shape()
     return bias_scale(data, weight) if weight.ndim == 0 or weight.size == groups * outputs else None
 
 
-def _activation_scale(value: ir.Value | None) -> np.ndarray | None:
+def activation_scale(value: ir.Value | None) -> np.ndarray | None:
     """The scale of the pair that a layer reads its input from."""
     node = None if value is None else value.producer()
     if node is None or node.op_type != "DequantizeLinear":
         return None
     scale = graph.array_of(node.inputs[1])
     return scale.reshape(()) if scale is not None and scale.size == 1 and scale.dtype == np.float32 else None
-
-
-def stored_weight(layer: Linear) -> Stored:
-    """The layer's integers."""
-    assert isinstance(layer.kernel, QuantizedSlot)
-    return layer.kernel.stored

@@ -80,11 +80,12 @@ def _each(twins: Twins, layers: list[Linear], journal: Journal, ctx: Context) ->
         elif isinstance(aim, str):
             yield Finding("BIAS-NO-TARGET", f"left as it is: {aim}", name)
         else:
-            yield _correct(twins, layer, aim, journal, integer=ctx.target.bias == "int32")
+            yield correct_layer(twins, layer, aim, journal, integer=ctx.target.bias == "int32")
         twins.leave(layer)
 
 
-def _correct(twins: Twins, layer: Linear, aim: Aim, journal: Journal, *, integer: bool) -> Finding:
+def correct_layer(twins: Twins, layer: Linear, aim: Aim, journal: Journal, *, integer: bool) -> Finding:
+    """One layer that takes a bias, as `correct_bias` does it; the twins must have reached it."""
     name, means = label(layer.node), _means(twins, layer, aim)
     gain, shift = means.gain(), means.shift()
     before = float(means.held_square.sum())

@@ -1,4 +1,4 @@
-"""The grid that a DequantizeLinear of constants lays under a weight: y = (q - z) s.
+"""The grid that integers behind a DequantizeLinear (or behind Cast and Mul) lay under a weight: y = (q - z) s.
 
 Scale s and zero point z hold for the whole tensor, for each index of one axis, or for each block of such an axis.
 """
@@ -19,28 +19,29 @@ _NARROW = (7, 63, 127, 32767)
 
 @dataclass(frozen=True)
 class Stored:
-    """A DequantizeLinear whose inputs are all constants.
+    """Constants that stand for a weight.
 
     Attributes:
-        node: The node.
+        value: The integers.
+        scale: Their scales.
+        zero: Their zero points; None where they are 0.
+        axis: The axis that scales and zero points go along where they are vectors, or are blocked along.
+        block: Integers in a block of `axis`; 0 for none.
     """
 
-    node: ir.Node
-
-    @property
-    def value(self) -> ir.Value:
-        """The constant that holds the integers."""
-        found = self.node.inputs[0]
-        assert found is not None
-        return found
+    value: ir.Value
+    scale: ir.Value
+    zero: ir.Value | None = None
+    axis: int = 1
+    block: int = 0
 
     def numbers(self) -> np.ndarray:
         """The integers less their zero points, int32."""
-        return _read(self.node, 0).astype(np.int32) - self._zeros()
+        return _read(self.value).astype(np.int32) - self._zeros()
 
     def scales(self) -> np.ndarray:
         """The scale of every element, float32, in the shape of the integers (a view)."""
-        return self._spread(_read(self.node, 1).astype(np.float32))
+        return self._spread(_read(self.scale).astype(np.float32))
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
         """The least and the largest value of `numbers`, int32 each, broadcast against it.
@@ -62,7 +63,7 @@ class Stored:
 
     def encoded(self, numbers: np.ndarray) -> np.ndarray:
         """`numbers` with their zero points, in the stored type."""
-        return (numbers + self._zeros()).astype(_read(self.node, 0).dtype)
+        return (numbers + self._zeros()).astype(_read(self.value).dtype)
 
     def _dtype(self) -> ir.DataType:
         tensor = graph.tensor_of(self.value)
@@ -70,9 +71,7 @@ class Stored:
         return tensor.dtype
 
     def _zeros(self) -> np.ndarray:
-        if len(self.node.inputs) < 3 or self.node.inputs[2] is None:
-            return np.zeros((), np.int32)
-        zeros = _read(self.node, 2).astype(np.int32)
+        zeros = np.zeros((), np.int32) if self.zero is None else _read(self.zero).astype(np.int32)
         return self._spread(zeros) if zeros.any() else np.zeros((), np.int32)
 
     def _spread(self, part: np.ndarray) -> np.ndarray:
@@ -82,27 +81,39 @@ class Stored:
         shape = tuple(tensor.shape.numpy())
         if part.size == 1:
             return np.broadcast_to(part.reshape(()), shape)
-        axis = int(graph.attribute(self.node, "axis", 1)) % len(shape)
-        block = int(graph.attribute(self.node, "block_size", 0))
-        if block:
-            wide = np.repeat(part, block, axis)
-            return np.take(wide, np.arange(shape[axis]), axis) if wide.shape != shape else wide
+        axis = self.axis % len(shape)
+        if self.block:
+            return np.take(np.repeat(part, self.block, axis), np.arange(shape[axis]), axis)
+        if part.ndim == len(shape) and part.ndim > 1:
+            return np.broadcast_to(part, shape)
         return np.broadcast_to(part.reshape(-1, *(1,) * (len(shape) - axis - 1)), shape)
 
 
 def stored_of(value: ir.Value | None) -> Stored | None:
-    """The integers that `value` is dequantized from; None where it is not, or not from constants."""
+    """The integers that `value` is made of: behind a DequantizeLinear of constants, or behind Cast and Mul."""
     node = None if value is None else value.producer()
-    if node is None or node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+    if node is None or node.domain not in ("", "ai.onnx") or node.op_type not in ("DequantizeLinear", "Mul"):
         return None
-    tensor = graph.tensor_of(node.inputs[0])
-    if tensor is None or tensor.dtype.name not in _INTEGERS:
+    numbers, scale, *zero = node.inputs
+    zero = zero[0] if zero else None
+    axis, block = (int(graph.attribute(node, name, default)) for name, default in (("axis", 1), ("block_size", 0)))
+    if node.op_type == "Mul":
+        numbers = _cast_from(numbers)
+        axis = -1
+    tensor = graph.tensor_of(numbers)
+    if numbers is None or scale is None or tensor is None or tensor.dtype.name not in _INTEGERS:
         return None
-    return Stored(node) if all(v is None or graph.is_constant(v) for v in node.inputs) else None
+    constant = graph.is_constant(scale) and (zero is None or graph.is_constant(zero))
+    return Stored(numbers, scale, zero, axis, block) if constant else None
 
 
-def _read(node: ir.Node, index: int) -> np.ndarray:
-    array = graph.array_of(node.inputs[index])
+def _cast_from(value: ir.Value | None) -> ir.Value | None:
+    node = None if value is None else value.producer()
+    return node.inputs[0] if node is not None and node.op_type == "Cast" else None
+
+
+def _read(value: ir.Value) -> np.ndarray:
+    array = graph.array_of(value)
     assert array is not None, "stored_of checked that it is constant"
     return array
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -14,6 +13,7 @@ from onnxcompress.passes.reconstruction.form import Linear
 from onnxcompress.passes.reconstruction.output_error import output_error
 from onnxcompress.passes.reconstruction.stream import Run
 from onnxcompress.report import Finding, Severity
+from onnxcompress.runtime import one_thread
 
 if TYPE_CHECKING:
     from onnxcompress.data import DataSource
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def refusal(layers: Sequence[object], samples: DataSource, prefix: str) -> Finding | None:
     """Why nothing can be done, if so: no quantized weight, or too few samples to judge by."""
     if not any(isinstance(layer, Linear) and is_quantized(layer) for layer in layers):
-        message = "nothing changed: no multiplying node has a weight behind a DequantizeLinear"
+        message = "nothing changed: no multiplying node has its weight stored as integers"
         return Finding(f"{prefix}-NOTHING", message, severity=Severity.WARNING)
     if len(samples) < 2:
         message = "nothing changed: at least two samples are needed, one to fit and one to judge"
@@ -42,7 +42,7 @@ class Judge:
     """
 
     def __init__(self, model: ir.Model, teacher: ir.Model, runs: Sequence[Run], ctx: Context) -> None:
-        self._models, self._options = (model, teacher), replace(ctx.runtime, threads=1)
+        self._models, self._options = (model, teacher), one_thread(ctx.runtime)
         self._runs = [feeds for run, feeds in enumerate(runs) if judges(run, len(runs))]
         self._before = self._error()
 

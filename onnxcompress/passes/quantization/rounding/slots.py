@@ -1,4 +1,4 @@
-"""Constants behind a DequantizeLinear, read as floats and written back as integers on the grid that is there."""
+"""Constants stored as integers, read as floats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _THROUGH = ("Identity", "Transpose")
 
 @dataclass(frozen=True)
 class QuantizedSlot(Slot):
-    """A constant input that comes from a DequantizeLinear of integers; `source` is that node's output.
+    """A constant input that is stored as integers; `source` is what they are dequantized to.
 
     Attributes:
         stored: Integers, scales and zero points.
@@ -47,7 +47,7 @@ class QuantizedSlot(Slot):
         raise TypeError("integers are written through a journal")
 
     def _kind(self) -> np.dtype[np.floating]:
-        scale = graph.tensor_of(self.stored.node.inputs[1])
+        scale = graph.tensor_of(self.stored.scale)
         assert scale is not None
         return scale.dtype.numpy()
 
@@ -58,7 +58,7 @@ class QuantizedSlot(Slot):
 
 
 def quantized_or_plain(node: ir.Node, index: int) -> Slot | None:
-    """The slot at an input of `node`: integers behind a DequantizeLinear, or a plain constant."""
+    """The slot at an input of `node`: integers with their scale, or a plain constant."""
     return slot_of(node, index) or _quantized(node, index)
 
 

@@ -6,7 +6,7 @@ One batch in five takes no part in any fit and judges it; with fewer than five b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from onnxcompress.passes.reconstruction.form import Linear
 from onnxcompress.passes.reconstruction.linear import linear_of
 from onnxcompress.passes.reconstruction.naming import with_names_of
 from onnxcompress.passes.reconstruction.stream import Run, Stream
+from onnxcompress.runtime import one_thread
 from onnxcompress.runtime.source import feeds_of
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Twins:
         self._made = {v.name or "": i for i, n in enumerate(student.graph) for v in n.outputs}
         self._aims = {layer.index: aims_of(layer, order) for layer in layers}
         every = [aim for aims in self._aims.values() for aim in aims]
-        options = replace(ctx.runtime, threads=1)  # the same bytes on any machine
+        options = one_thread(ctx.runtime)
         minus = {n for aim in every for n in (aim.minus, aim.bound_minus) if n}
         room = ctx.memory_bytes // 4
         self._student = Stream(student, runs, minus, options, room)

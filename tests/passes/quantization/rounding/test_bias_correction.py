@@ -173,6 +173,7 @@ class _QuantizeAndCorrect(Pass):
         return [*found, *CorrectBias(samples=16).run(model, ctx)]
 
 
+@pytest.mark.ci
 def test_the_passes_keep_what_every_pass_owes():
     assert check_pass(_QuantizeAndCorrect()).findings["BIAS-CORRECTED"] > 5
     check_pass(CorrectBias())
