@@ -33,12 +33,22 @@ def quantize(model: str, runs: list[Run], out: str, options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ready = str(Path(folder) / "ready.onnx")
         onnx.save(new_enough(model), Path(folder) / "raised.onnx")
-        quant_pre_process(str(Path(folder) / "raised.onnx"), ready)
+        _prepared(str(Path(folder) / "raised.onnx"), ready)
         tool.quantize_static(
             ready, out, Reader(runs), quant_format=tool.QuantFormat.QDQ, per_channel=True,
             activation_type=tool.QuantType.QUInt8, weight_type=tool.QuantType.QInt8, calibrate_method=method,
             op_types_to_quantize=["Conv", "MatMul", "Gemm"] if options.get("heavy") else None, extra_options=extra,
         )  # fmt: skip
+
+
+def _prepared(raised: str, ready: str) -> None:
+    """Its own preprocessing; without symbolic shapes where those stop it, as its message advises."""
+    try:
+        quant_pre_process(raised, ready)
+    except Exception as error:  # its shape inference raises plain ones
+        if "symbolic shape" not in str(error):
+            raise
+        quant_pre_process(raised, ready, skip_symbolic_shape=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes import probe_feeds
 from onnxcompress.verify.failure import VerifyFailure
 from onnxcompress.verify.numbers import Distance, is_numeric
-from onnxcompress.verify.producers import comparable, random_nodes
+from onnxcompress.verify.producers import SATURATING, comparable, random_nodes
 
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
@@ -42,6 +42,9 @@ STEPS_WITHIN = 0.999
 
 JUMPS_WITHIN = 0.99
 """Fraction of equal elements where nothing but indices and the like can be compared."""
+
+SATURATED_SCALE = 1e-2
+"""Scale of a sigmoid's output at least: in float32 the tolerance is then 1e-6, ten roundings of a number near one."""
 
 _QUANTIZED = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
 
@@ -85,7 +88,7 @@ def check_exact(before: ir.Model, after: ir.Model, ctx: Context | None = None) -
     if not names:  # the inputs themselves go into ArgMax and the like
         names, tolerance = _tensor_outputs(first), replace(tolerance, within=JUMPS_WITHIN)
     probes = _probes(first, ctx, options)
-    worst = _Worst(tolerance, _steps(first, names))
+    worst = _Worst(tolerance, _steps(first, names), _saturating(first))
     for optimize in (False, True):
         pair = [Session(model, options, optimize=optimize, taps=names) for model in (first, second)]
         used = probes[:1] if optimize and (ctx is None or ctx.verify == "quick") else probes
@@ -155,11 +158,16 @@ def _steps(model: ir.Model, names: Sequence[str]) -> dict[str, float]:
     return steps
 
 
+def _saturating(model: ir.Model) -> frozenset[str]:
+    """Tensors that come straight out of a saturating operator."""
+    return frozenset(node.outputs[0].name or "" for node in model.graph if node.op_type in SATURATING)
+
+
 class _Worst:
     """The worst figures over tensors, probes and optimization levels."""
 
-    def __init__(self, tolerance: Tolerance, steps: Mapping[str, float]) -> None:
-        self._tolerance, self._steps = tolerance, steps
+    def __init__(self, tolerance: Tolerance, steps: Mapping[str, float], saturating: frozenset[str]) -> None:
+        self._tolerance, self._steps, self._saturating = tolerance, steps, saturating
         self._max_abs, self._relative = 0.0, 0.0
         self._broken: tuple[str, str] | None = None
 
@@ -186,7 +194,8 @@ class _Worst:
             return
         relative = found.max_abs / found.scale if found.scale else found.max_abs
         self._max_abs, self._relative = max(self._max_abs, found.max_abs), max(self._relative, relative)
-        allowed = self._steps.get(name, 0.0) * 1.01 or self._tolerance.relative * max(found.scale, 1e-6)
+        least = SATURATED_SCALE if name in self._saturating else 1e-6
+        allowed = self._steps.get(name, 0.0) * 1.01 or self._tolerance.relative * max(found.scale, least)
         share = _share_within(one, other, allowed)
         if share < self._tolerance.within:
             kind = self._tolerance.dtype

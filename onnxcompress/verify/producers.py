@@ -28,6 +28,10 @@ RANDOM = frozenset(
 )
 """Operators that draw."""
 
+SATURATING = frozenset(["Sigmoid", "HardSigmoid"])
+"""Operators whose output may lie near zero as a whole, where the runtime is exact to a part of one, not of the output;
+what goes into them is compared too."""
+
 
 def comparable(model: ir.Model) -> list[str]:
     """Names of the tensors of the main graph at which the model's numbers can be held to another's, sorted."""
@@ -71,6 +75,7 @@ class _Search:
                 continue
             if not self._jumps_before(value):
                 self.found.add(value.name)
+                waiting += [given for given in node.inputs[:1] if given is not None and node.op_type in SATURATING]
             else:
                 waiting += [given for given in node.inputs if given is not None]
 

@@ -134,3 +134,16 @@ def test_where_inputs_go_straight_into_indices_those_are_compared():
     assert check_exact(parsed(text), parsed(text))["tensors"] == 1
     with pytest.raises(VerifyFailure, match="integers differ"):
         check_exact(parsed(text), parsed(text.replace("ArgMax", "ArgMin")))
+
+
+def saturated(offset: float, factor: float = 1.0) -> ir.Model:
+    text = "g (float[N,50] x, float k, float o) => (float[N,50] y) { s = Mul(x, k) t = Sub(s, o) y = Sigmoid(t) }"
+    return parsed(text, k=np.array(factor, np.float32), o=np.array(offset, np.float32))
+
+
+def test_a_sigmoid_that_is_near_zero_everywhere_is_compared_before_it():
+    assert comparable(saturated(20.0)) == ["t", "y"]
+    check_exact(saturated(20.0), saturated(20.0002))  # y moves by 2e-4 of itself, 1e-9 of one
+    with pytest.raises(VerifyFailure) as caught:
+        check_exact(saturated(20.0), saturated(20.0, 1.1))
+    assert caught.value.where == "tensor t"
