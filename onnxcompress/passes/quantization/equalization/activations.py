@@ -49,7 +49,15 @@ def observe(marks: Marks, tensors: Sequence[ir.Value], samples: DataSource, ctx:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     lists = {value.name or "": _channels(marks, value) for value in tensors}
     runs = run_source(
-        marks.model, samples, taps or None, options=ctx.runtime, batch=_BATCH, taps=taps, progress=ctx.progress
+        marks.model,
+        samples,
+        taps or None,
+        options=ctx.runtime,
+        batch=_BATCH,
+        optimize=False,
+        taps=taps,
+        progress=ctx.progress,
+        at_once=2,
     )
     for run in runs:
         arrays = {**run, **(samples.read(run.indices) if inputs & set(names) else {})}
