@@ -2,9 +2,10 @@
 
     ONNXCOMPRESS_TEST_DATA=FOLDER [ONNXCOMPRESS_BENCH=FOLDER] python benchmarks/equalization.py [--out PAGE] [NAME ...]
 
-Each model is calibrated (`--effort fast`: no islands, no repair, so that the step is seen alone) on at most 256 samples,
-as it is and after `equalize`. SQNR is that of all float outputs on held-out samples, the score that of the model's own
-measure on at most `--test` of them, with the 95 % interval of the paired difference between equalized and not.
+Each model is calibrated (`--effort fast`: no islands, no repair, so that the step is seen alone) on at most 256
+samples, as it is and after `equalize`: by each method, by both (auto), and through ReLU6 too where the samples stay
+below its cap (caps). SQNR is that of all float outputs on held-out samples, the score that of the model's own measure
+on at most `--test` of them, with the 95 % interval of the paired difference between caps and none.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from onnxcompress import model_io
 from onnxcompress.data import ArraySource, canonical
 from onnxcompress.environment import environment
 from onnxcompress.graph import clone
-from onnxcompress.passes.equalize import Equalize
+from onnxcompress.passes.quantization.equalization import equalize
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.testing import context
 
@@ -43,7 +44,7 @@ MODELS = (
     "ppocrv5_cls",
     "vww_mobilenetv1_025_96",
 )
-METHODS = ("cross-layer", "smooth", "auto")
+METHODS = ("cross-layer", "smooth", "auto", "caps")
 OPTIONS = RuntimeOptions(threads=1)
 
 
@@ -95,7 +96,8 @@ def _figures(
         list(step.run(model, ctx))
     start, done = time.perf_counter(), 0
     if method:
-        findings = list(Equalize(method=method, per_channel=per_channel).run(model, ctx))
+        kind = "auto" if method == "caps" else method
+        findings = equalize(model, data, ctx, method=kind, per_channel=per_channel, caps=method == "caps")
         done = sum(f.code == "EQUALIZE-DONE" for f in findings)
     seconds = time.perf_counter() - start
     copy = clone(model)
@@ -105,7 +107,7 @@ def _figures(
 
 
 def _line(of: Case, wanted: np.ndarray, found: dict[str, Figures], per_channel: bool) -> str:
-    none, auto = found[""], found["auto"]
+    none, auto = found[""], found["caps"]
     cells = [of.name, "channel" if per_channel else "tensor", *(f"{found[m].decibels:.1f}" for m in ("", *METHODS))]
     if of.measure is SQNR:
         cells += ["", "", "", ""]
@@ -122,7 +124,7 @@ def _line(of: Case, wanted: np.ndarray, found: dict[str, Figures], per_channel: 
 def _page(lines: list[str], target: str) -> str:
     where = environment(OPTIONS)
     versions = ", ".join(f"{k} {where[k]}" for k in ("onnxcompress", "onnx", "onnxruntime", "numpy") if k in where)
-    names = ["model", "a scale per", "dB without", *METHODS, "float", "without", "auto", "change", "parts", "s"]
+    names = ["model", "a scale per", "dB without", *METHODS, "float", "without", "with", "change", "parts", "s"]
     head = (
         f"# Equalization\n\n{(__doc__ or '').strip()}\n\nTarget {target}; one thread, load {os.getloadavg()[2]:.0f}: "
     )

@@ -34,11 +34,13 @@ class Seen:
         value: The tensor.
         ids: The atom of each channel.
         values: Of shape (channels, values), float32.
+        peaks: Largest value of each channel, none left out.
     """
 
     value: ir.Value
     ids: Ids
     values: np.ndarray
+    peaks: np.ndarray
 
 
 def observe(marks: Marks, tensors: Sequence[ir.Value], samples: DataSource, ctx: Context) -> list[Seen]:
@@ -47,6 +49,7 @@ def observe(marks: Marks, tensors: Sequence[ir.Value], samples: DataSource, ctx:
     inputs = {value.name or "" for value in marks.model.graph.inputs}
     taps = [name for name in names if name not in inputs]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    peaks: dict[str, list[np.ndarray]] = {name: [] for name in names}
     lists = {value.name or "": _channels(marks, value) for value in tensors}
     runs = run_source(
         marks.model,
@@ -63,8 +66,13 @@ def observe(marks: Marks, tensors: Sequence[ir.Value], samples: DataSource, ctx:
         arrays = {**run, **(samples.read(run.indices) if inputs & set(names) else {})}
         for name, (axes, ids) in lists.items():
             share = len(run.indices) / len(samples)
-            parts[name].append(_thinned(arrays[name], axes, len(ids), share))
-    seen = [Seen(v, lists[v.name or ""][1], np.concatenate(parts[v.name or ""], axis=1)) for v in tensors]
+            channels = np.moveaxis(arrays[name], axes, range(len(axes))).reshape(len(ids), -1)
+            parts[name].append(_thinned(channels, share))
+            peaks[name].append(channels.max(axis=1, initial=-np.inf))
+    seen = [
+        Seen(value, lists[name][1], np.concatenate(parts[name], axis=1), np.max(peaks[name], axis=0))
+        for name, value in zip(names, tensors, strict=True)
+    ]
     return [each for each in seen if each.values.size and np.isfinite(each.values).all()]
 
 
@@ -76,9 +84,8 @@ def _channels(marks: Marks, value: ir.Value) -> tuple[tuple[int, ...], Ids]:
     return marks.varies(ids), ids.reshape(-1)
 
 
-def _thinned(array: np.ndarray, axes: tuple[int, ...], channels: int, share: float) -> np.ndarray:
-    rows = np.moveaxis(array, axes, range(len(axes))).reshape(channels, -1)
-    most = int(np.clip(_VALUES // channels, *_EACH) * share) + 1
-    if rows.shape[1] > most:
-        rows = rows[:, np.linspace(0, rows.shape[1] - 1, most).round().astype(np.int64)]
-    return rows.astype(np.float32)
+def _thinned(channels: np.ndarray, share: float) -> np.ndarray:
+    most = int(np.clip(_VALUES // len(channels), *_EACH) * share) + 1
+    if channels.shape[1] > most:
+        channels = channels[:, np.linspace(0, channels.shape[1] - 1, most).round().astype(np.int64)]
+    return channels.astype(np.float32)

@@ -28,27 +28,30 @@ _MOST = 10  # powers of two away from the median
 def tried(problem: Problem, part: Ids, method: str, alpha: float) -> Iterator[np.ndarray]:
     """Scales for the classes of `part`, in a fixed order; `alpha` below 0 tries several."""
     tensors, rows, columns = (problem.noted[key][part] for key in ("tensors", "rows", "columns"))
+    held, least = problem.limits.held[part], problem.limits.least[part]
     if method in ("smooth", "auto"):
         for share in _ALPHAS if alpha < 0 else (alpha,):
             known = tensors > 0
             base = _log(tensors, known) * share - _log(columns, known & (columns > 0)) * (1 - share)
-            yield from (settled(base * strength, known) for strength in (_STRENGTHS if alpha < 0 else (1.0,)))
+            strengths = _STRENGTHS if alpha < 0 else (1.0,)
+            yield from (_settled(base * strength, known, held, least) for strength in strengths)
     if method in ("cross-layer", "auto"):
         known = (rows > 0) & (columns > 0)
         base = (_log(rows, known) - _log(columns, known)) / 2
-        yield from (settled(base * strength, known) for strength in _STRENGTHS)
+        yield from (_settled(base * strength, known, held, least) for strength in _STRENGTHS)
 
 
 def _log(sizes: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.log2(np.where(known, sizes, 1.0))
 
 
-def settled(exponents: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Powers of two around 1; 1 for classes that nothing is known of."""
-    if not known.any():
+def _settled(exponents: np.ndarray, known: np.ndarray, held: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Powers of two around 1, or around what is held at 1, within the limits; 1 for what nothing is known of."""
+    anchors = known & held if (known & held).any() else known
+    if not anchors.any():
         return np.ones(len(exponents))
-    around = np.round(exponents - np.median(exponents[known]))
-    return np.where(known, np.exp2(np.clip(around, -_MOST, _MOST)), 1.0)
+    around = np.maximum(np.round(exponents - np.median(exponents[anchors])), least)
+    return np.where(known & ~held, np.exp2(np.clip(around, -_MOST, _MOST)), 1.0)
 
 
 def choose(problem: Problem, part: Ids, scales: np.ndarray, method: str, alpha: float) -> tuple[float, float]:

@@ -37,6 +37,7 @@ def equalize(
     iterations: int = 2,
     only: Collection[str] | None = None,
     insertion: bool = False,
+    caps: bool = False,
     per_channel: bool = True,
 ) -> list[Finding]:
     """Edit a float model in place so that it computes the same and loses less in int8.
@@ -51,16 +52,19 @@ def equalize(
         only: Names of tensors (inputs of multiplying nodes) to equalize; None for all.
         insertion: Put a Div behind a tensor of `only` that no node can scale (after HardSwish, Sigmoid, a Concat with
             a graph input, ...).
+        caps: Scale through Clips with a cap too (ReLU6), where no value of the samples comes near it. The function
+            is the same on such values only.
         per_channel: Weights get one scale for each output channel.
 
     Returns:
         ``EQUALIZE-DONE`` for each part that changed, with the noise before and after, or ``EQUALIZE-NONE``.
     """
     excluded = {label(node) for node in iter_nodes(model)} - in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    marks = mark(model, infer(model, shapes=ctx.shapes, runtime=ctx.runtime), excluded)
+    caps = caps and samples is not None
+    marks = mark(model, infer(model, shapes=ctx.shapes, runtime=ctx.runtime), excluded, caps=caps)
     inserted, divisions = insert(marks, only) if only is not None and insertion else ({}, set[str]())
     if divisions:
-        marks = mark(model, infer(model, shapes=ctx.shapes, runtime=ctx.runtime), excluded)
+        marks = mark(model, infer(model, shapes=ctx.shapes, runtime=ctx.runtime), excluded, caps=caps)
     grids = Grids(per_channel, ctx.target.activation_symmetric, 63 if ctx.target.reduce_range else 127)
     problem = problem_of(marks, _seen(marks, samples, ctx), grids)
     wanted = None if only is None else {*only, *inserted.values()}
@@ -72,11 +76,22 @@ def equalize(
 
 def _seen(marks: Marks, samples: DataSource | None, ctx: Context) -> list[Seen]:
     """Values of the tensors that multiplying nodes read; without samples one of power 1 a channel."""
-    tensors = list(dict.fromkeys([*(linear.value(0) for linear in linears(marks.model)), *free_results(marks)]))
+    tensors = list(
+        dict.fromkeys(
+            [
+                *(linear.value(0) for linear in linears(marks.model)),
+                *free_results(marks),
+                *(c.value for c in marks.caps or ()),
+            ]
+        )
+    )
     if samples is not None:
         return observe(marks, tensors, spread(samples, _SAMPLES), ctx) if tensors else []
     ids = [marks.ids.get(value, np.zeros(1, np.int64)).reshape(-1) for value in tensors]
-    return [Seen(value, each, np.ones((len(each), 1), np.float32)) for value, each in zip(tensors, ids, strict=True)]
+    return [
+        Seen(value, each, np.ones((len(each), 1), np.float32), np.ones(len(each)))
+        for value, each in zip(tensors, ids, strict=True)
+    ]
 
 
 def _chosen(

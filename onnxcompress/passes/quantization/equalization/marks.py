@@ -41,6 +41,15 @@ class Slot:
     power: int
 
 
+@dataclass(frozen=True, eq=False)
+class Cap:
+    """A Clip at zero and at `high`: what it yields, and its marks."""
+
+    value: ir.Value
+    ids: Ids
+    high: float
+
+
 @dataclass(eq=False)
 class Marks:
     """What the walk finds out.
@@ -51,6 +60,7 @@ class Marks:
         atoms: All atoms and their classes.
         ids: Marks by tensor; a tensor without marks stays as it is.
         slots: The constants that take part.
+        caps: Clips that pass scales on, so that those must be chosen by what reaches them; None where they freeze.
     """
 
     model: ir.Model
@@ -58,6 +68,7 @@ class Marks:
     atoms: Atoms = field(default_factory=Atoms)
     ids: dict[ir.Value, Ids] = field(default_factory=dict[ir.Value, Ids])
     slots: list[Slot] = field(default_factory=list[Slot])
+    caps: list[Cap] | None = None
 
     def __post_init__(self) -> None:
         self.atoms.fresh(1)

@@ -5,10 +5,11 @@ they can be added over a model. For a node y = W x with scales s on its input an
 W' = W s / t, with Q for rounding to the grid:
 
     activations  sum_j  s_j^2 E[(Q(x'_j) - x'_j)^2]  sum_i W_ij^2          / P
-    weights      sum_ij (Q(W'_ij) - W'_ij)^2 t_i^2 E[x_j^2] / s_j^2        / P        P = sum_ij W_ij^2 E[x_j^2]
+    weights      sum_ij (Q(W'_ij) - W'_ij)^2 t_i^2 E[x_j^2] / s_j^2 g_i               P = sum_ij W_ij^2 E[x_j^2]
 
-with errors taken as independent of each other. The activations' grid is the one of least squared error among a few
-clips of their range, as `calibrators.mse` would choose it; weights take their largest magnitude.
+where g_i is what noise in output channel i does to the nodes that read it, or 1 / P where that is not known, with
+errors taken as independent of each other. The activations' grid is the one of least squared error among a few clips of
+their range, as `calibrators.mse` would choose it; weights take their largest magnitude.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Weight:
         made: Atoms of the output channels, broadcasting with it.
         axis: Axis with one quantization scale for each index; None for one scale.
         power: E[x^2] of what it multiplies, broadcasting with it, in the units of the original.
+        worth: What noise in each output channel counts, broadcasting with it: as much as it does where it is read
+            (`Tensor.gains`), 1 / P where that is not known.
     """
 
     array: np.ndarray
@@ -40,6 +43,7 @@ class Weight:
     made: Ids
     axis: int | None
     power: np.ndarray
+    worth: np.ndarray
 
     def strength(self) -> float:
         """P: power of the output, up to a factor."""
@@ -93,7 +97,7 @@ def weight_noise(weight: Weight, scales: np.ndarray, *, limit: int) -> float:
     others = tuple(a for a in range(moved.ndim) if a != weight.axis)
     step = np.maximum(np.abs(moved).max(axis=others, keepdims=True) / limit, _LEAST)
     error = np.square(np.round(moved / step) * step - moved)
-    return float((error * np.square(out / into) * weight.power).sum()) / weight.strength()
+    return float((error * np.square(out / into) * weight.power * weight.worth).sum())
 
 
 def powers(tensor_ids: Ids, values: np.ndarray, atoms: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxcompress.graph import array_of, is_constant
 from onnxcompress.passes.pruning.atoms import Atoms, Ids
 from onnxcompress.passes.quantization.equalization.activations import Seen
+from onnxcompress.passes.quantization.equalization.caps import Limits, limits_of
 from onnxcompress.passes.quantization.equalization.marks import Marks
 from onnxcompress.passes.quantization.equalization.noise import Tensor, Weight, activation_noise, powers, weight_noise
 from onnxcompress.passes.quantization.linear import Linear, is_linear, linear_of
@@ -43,6 +44,7 @@ class Problem:
         names: Their names.
         weights: The constants that they meet.
         parts: Classes that meet in one tensor, and so are chosen together; ascending roots.
+        limits: What the scales must keep to.
         noted: Largest magnitude by root: of the tensors, of the weights' rows, and of their columns.
     """
 
@@ -51,6 +53,7 @@ class Problem:
     names: list[str]
     weights: list[Weight]
     parts: list[Ids]
+    limits: Limits
     noted: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
     def noise(self, part: Ids, scales: np.ndarray) -> float:
@@ -93,9 +96,17 @@ def problem_of(marks: Marks, seen: Sequence[Seen], grids: Grids) -> Problem:
         if made is not None:
             weights.setdefault(linear.value(0), []).append(made)
     tensors = {value: _tensor(at[value], readers, roots) for value, readers in weights.items()}
+    worth = _worths(list(tensors.values()), count)
     tensors |= {v: _result(at[v], roots) for v in free_results(marks) if v in at and v not in tensors}
-    flat = [w for readers in weights.values() for w in readers]
-    problem = Problem(grids, list(tensors.values()), [v.name or "" for v in tensors], flat, [])
+    flat = [_worthy(w, worth) for readers in weights.values() for w in readers]
+    problem = Problem(
+        grids,
+        list(tensors.values()),
+        [v.name or "" for v in tensors],
+        flat,
+        [],
+        limits_of(marks.caps or (), seen, roots),
+    )
     problem.parts = list(_parts(problem.tensors, count))
     problem.noted = _noted(problem, count)
     return problem
@@ -115,7 +126,22 @@ def _weight(marks: Marks, linear: Linear, seen: Seen, roots: Ids, grids: Grids) 
     rows = _rows(array, linear.axis if linear.axis is not None else 0)
     cut = (array, read, made, wide)
     picked = [a if a.shape[rows[0]] == 1 else a.take(rows[1], axis=rows[0]) for a in cut]
-    return Weight(picked[0].astype(np.float32), picked[1], picked[2], axis, picked[3])
+    return Weight(picked[0].astype(np.float32), picked[1], picked[2], axis, picked[3], np.ones(1))
+
+
+def _worths(tensors: Sequence[Tensor], count: int) -> np.ndarray:
+    """What noise in a class counts where it is read; 0 where nothing reads it, and for what is fixed."""
+    found = np.zeros(count)
+    for t in tensors:
+        members = np.bincount(t.ids, minlength=count)
+        found += np.bincount(t.ids, t.gains, minlength=count) / np.maximum(members, 1)
+    found[0] = 0.0
+    return found
+
+
+def _worthy(weight: Weight, worth: np.ndarray) -> Weight:
+    by = worth[weight.made]
+    return replace(weight, worth=np.where(by > 0, by, 1 / weight.strength()))
 
 
 def _rows(array: np.ndarray, axis: int) -> tuple[int, Ids]:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxcompress.graph import array_of, attribute, opset, tensor_of
 from onnxcompress.passes.quantization.equalization import rules_linear as linear
-from onnxcompress.passes.quantization.equalization.marks import FLOATS, Marks
+from onnxcompress.passes.quantization.equalization.marks import FLOATS, Cap, Marks
 from onnxcompress.passes.quantization.equalization.movement import MOVEMENT, concat, moved
 
 Rule = Callable[[Marks, ir.Node], None]
@@ -39,22 +39,26 @@ def cast(found: Marks, node: ir.Node) -> None:
 
 
 def clip(found: Marks, node: ir.Node) -> None:
-    """A ReLU written as a Clip; a cap on one channel is a cap on another scale, so it freezes."""
+    """A ReLU written as a Clip; a cap is another one on another scale, so it freezes where it is not to be observed."""
     if opset(found.model) < 11:
         low, high = attribute(node, "min", -np.inf), attribute(node, "max", np.inf)
     else:
         low, high = (_bound(node, index, default) for index, default in ((1, -np.inf), (2, np.inf)))
-    if low is None or high is None or (low and low > -_NO_CAP) or (high and high < _NO_CAP):
+    capped = high is not None and high < _NO_CAP
+    if low is None or high is None or (low and low > -_NO_CAP) or (capped and (found.caps is None or low or high <= 0)):
         found.freeze_inputs(node)
         return
-    found.put(node, found.of(node, 0))
+    ids = found.of(node, 0)
+    found.put(node, ids)
+    if capped and found.caps is not None:
+        found.caps.append(Cap(node.outputs[0], ids, high))
 
 
 def _bound(node: ir.Node, index: int, default: float) -> float | None:
     if index >= len(node.inputs) or node.inputs[index] is None:
         return default
     array = array_of(node.inputs[index])
-    return None if array is None else float(array)
+    return None if array is None or array.size != 1 else float(array.item())
 
 
 def added(found: Marks, node: ir.Node) -> None:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcompress.graph import tensor_of
+from onnxcompress.graph import label, tensor_of
 from onnxcompress.passes.quantization.equalization.marks import Marks
 from onnxcompress.passes.quantization.equalization.rules import RULES
 from onnxcompress.shapes.table import ShapeTable
 
 
-def mark(model: ir.Model, table: ShapeTable, excluded: set[str] | None = None) -> Marks:
+def mark(model: ir.Model, table: ShapeTable, excluded: set[str] | None = None, *, caps: bool = False) -> Marks:
     """The marks of all tensors of the main graph.
 
     Args:
         model: Not edited.
         table: Shapes under a probe.
         excluded: Labels of nodes that stay as they are.
+        caps: Clips from zero to a constant pass scales on and are noted; otherwise they freeze.
     """
-    found = Marks(model, table)
+    found = Marks(model, table, caps=[] if caps else None)
     for node in model.graph:
         rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        if rule is None or _held(node, excluded or set()) or all(tensor_of(v) is not None for v in node.inputs if v):
+        if rule is None or label(node) in (excluded or ()) or all(tensor_of(v) is not None for v in node.inputs if v):
             found.freeze_inputs(node)
         else:
             rule(found, node)
@@ -29,10 +30,3 @@ def mark(model: ir.Model, table: ShapeTable, excluded: set[str] | None = None) -
         if value.is_graph_output() or any(use.node.graph is not model.graph for use in value.uses()):
             found.freeze(ids)
     return found
-
-
-def _held(node: ir.Node, excluded: set[str]) -> bool:
-    """Excluded by the user, or one of its constants stands in another graph."""
-    from onnxcompress.graph import label
-
-    return label(node) in excluded

@@ -55,6 +55,7 @@ BETWEEN = {
     "a sum with itself": "a = Relu(h) r = Add(a, h)",
     "a gate": "s = Sigmoid(x) r = Mul(h, s)",
     "a clip at zero": "r = Clip(h, zero)",
+    "a clip at a list of one": "r = Clip(h, one)",
     "movement": "t = Transpose<perm = [1, 0]>(h) q = Transpose<perm = [1, 0]>(t) r = Concat<axis = 1>(q)",
     "a split put together the other way round": "a, b = Split<axis = 1, num_outputs = 2>(h) r = Concat<axis = 1>(b, a)",
     "a choice": "c = Greater(x, k) r = Where(c, h, k)",
@@ -64,7 +65,7 @@ BETWEEN = {
 
 @pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN.keys())
 def test_a_scale_passes(between: str) -> None:
-    text = f"g (float[N,4] x) => (float[N,4] y) <{W44}, {U44}, {W4}, float zero = {{0}}> "
+    text = f"g (float[N,4] x) => (float[N,4] y) <{W44}, {U44}, {W4}, float zero = {{0}}, float[1] one = {{0}}> "
     changed, named = check(model_of(HEAD + text + f"{{ h = MatMul(x, w) {between} y = MatMul(r, u) }}"))
     assert changed >= 2
     assert "r" in named
