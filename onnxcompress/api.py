@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from onnxcompress.errors import UsageError
 from onnxcompress.passes.base import Scope
@@ -21,6 +21,8 @@ from onnxcompress.registry import make_pass
 if TYPE_CHECKING:
     from onnxcompress.data import DataSource
     from onnxcompress.result import Result
+    from onnxcompress.several import Results
+    from onnxcompress.targets import Target
 
 COMMANDS = ("prune", "quantize", "distill", "reconstruct", "auto")
 
@@ -219,16 +221,26 @@ def prune(model: Any, *, data: Any = None, **options: Any) -> Result:
     return _command("prune", model, data, options)
 
 
-def quantize(model: Any, *, data: Any = None, **options: Any) -> Result:
+@overload
+def quantize(model: Any, *, data: Any = None, target: list[str] | tuple[str, ...], **options: Any) -> Results: ...
+@overload
+def quantize(model: Any, *, data: Any = None, target: str | Target | None = None, **options: Any) -> Result: ...
+def quantize(model: Any, *, data: Any = None, target: Any = None, **options: Any) -> Result | Results:
     """Insert Q/DQ nodes calibrated on `data`; without data, store the weights as int8 only.
 
     Args:
         model: A path, an onnx.ModelProto or an onnx_ir.Model; it is not edited.
         data: Unlabelled calibration samples.
+        target: Deployment target; a list of names gives `Results`, one for each from the same calibration.
         options: Options of ``insert-qdq`` (or ``quantize-weights``), ``requantize=True`` for a model that is quantized
             already, and common ones of `run_recipe`.
     """
-    return _command("quantize", model, data, options)
+    if isinstance(target, (list, tuple)):
+        from onnxcompress.several import run_recipe_for
+
+        common, recipe = _prepared("quantize", data, options)
+        return run_recipe_for(target, recipe, model, data=data, **common)
+    return _command("quantize", model, data, {**options, "target": target})
 
 
 def distill(student: Any, *, teacher: Any, data: Any, **options: Any) -> Result:
@@ -269,6 +281,13 @@ _COMMON = (
 
 
 def _command(command: str, model: Any, data: Any, options: dict[str, Any]) -> Result:
-    common = {k: options.pop(k) for k in list(options) if k in _COMMON}
+    common, recipe = _prepared(command, data, options)
+    return run_recipe(recipe, model, data=data, **common)
+
+
+def _prepared(command: str, data: Any, options: Mapping[str, Any]) -> tuple[dict[str, Any], Recipe]:
+    """The options that are not the passes' own, and the recipe with those that are."""
+    common = {k: v for k, v in options.items() if k in _COMMON}
+    own = {k: v for k, v in options.items() if k not in _COMMON}
     has_data = data.spec is not None if isinstance(data, DataOptions) else data is not None
-    return run_recipe(recipe_for(command, options, has_data=has_data), model, data=data, **common)
+    return common, recipe_for(command, own, has_data=has_data)

@@ -31,6 +31,8 @@ from onnxcompress.targets import Target, load_target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnxcompress.calibrators import Statistics
+
 logger = logging.getLogger(__name__)
 
 
@@ -93,6 +95,8 @@ class PassManager:
         metric: Callable[..., float] | None = None,
         executor: Executor | None = None,
         memory_bytes: int = 1 << 30,
+        also: Sequence[Target] = (),
+        statistics: Statistics | None = None,
         progress: Progress = silent,
     ) -> Result:
         """Compress `model`.
@@ -109,6 +113,8 @@ class PassManager:
             metric: ``f(outputs, labels) -> float``, higher is better; accuracy or agreement by default.
             executor: Runs independent shards.
             memory_bytes: Ceiling for one layer's statistics and factors.
+            also: Other targets that the same samples will be used for.
+            statistics: What runs on the same model and samples share.
             progress: Told how far long steps are.
 
         Returns:
@@ -129,6 +135,8 @@ class PassManager:
             original=original,
             teacher=original if teacher is None else model_io.load(teacher),
             target=self.target,
+            also=tuple(also),
+            statistics=statistics,
             data=samples,
             held_out=held_out,
             shapes=dict(shapes or {}),

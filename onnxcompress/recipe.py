@@ -105,7 +105,7 @@ def _check_keys(raw: dict[str, Any], origin: str) -> None:
             hint=f"Settings are: {', '.join(SETTINGS)}; everything else goes into [[passes]].",
         )
     for key, value in settings.items():
-        wanted = SETTINGS[key]
+        wanted = list if key == "target" and isinstance(value, list) else SETTINGS[key]
         if not _fits(value, wanted):
             kind = "a list of texts" if wanted is list else f"of type {wanted.__name__}"
             raise UsageError(f"the setting {key} of {origin} must be {kind}", why=f"it is {value!r}")

@@ -14,6 +14,7 @@ from onnxcompress.errors import UsageError
 
 if TYPE_CHECKING:
     from onnxcompress.calibrators.float_histogram import FloatHistogram
+    from onnxcompress.calibrators.store import Statistics
     from onnxcompress.calibrators.streaming import collect
 
 Calibrator = Callable[..., tuple[float, float]]
@@ -21,7 +22,7 @@ Calibrator = Callable[..., tuple[float, float]]
 CALIBRATORS = ("uniform", "histogram", "kl", "mse", "truncate")
 """Names of the range rules: each is the function of that name in the module of that name."""
 
-__all__ = ["CALIBRATORS", "Calibrator", "FloatHistogram", "calibrator", "collect"]
+__all__ = ["CALIBRATORS", "Calibrator", "FloatHistogram", "Statistics", "calibrator", "collect"]
 
 
 def calibrator(name: str) -> Calibrator:
@@ -40,7 +41,7 @@ def calibrator(name: str) -> Calibrator:
 
 
 def __getattr__(name: str) -> Any:
-    places = {"FloatHistogram": "float_histogram", "collect": "streaming"}
+    places = {"FloatHistogram": "float_histogram", "Statistics": "store", "collect": "streaming"}
     if name not in places:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{places[name]}"), name)

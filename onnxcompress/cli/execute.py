@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnxcompress.recipe import Recipe
     from onnxcompress.report import PassRecord, Report
     from onnxcompress.result import Result
+    from onnxcompress.several import Results
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Flags:
     def settings(self) -> dict[str, Any]:
         """Those settings of a recipe that were given as flags."""
         given = {
-            "target": self.runtime.target,
+            "target": self.runtime.target[0] if len(self.runtime.target) == 1 else list(self.runtime.target) or None,
             "seed": self.runtime.seed,
             "max_drop": self.quality.max_drop,
             "min_sqnr": self.quality.min_sqnr,
@@ -52,6 +53,7 @@ def execute(
     suffix: str,
     teacher: Path | None = None,
     without_data: str = "",
+    several: bool = False,
     finish: Callable[[Result], None] | None = None,
 ) -> None:
     """Compress `model` and write the result.
@@ -63,6 +65,7 @@ def execute(
         suffix: What the default output's name gets, e.g. ``pruned``.
         teacher: Model to imitate.
         without_data: What to say first where no data is given.
+        several: Whether more than one target may be named.
         finish: Called with the result once the model is written.
     """
     from onnxcompress.model_io.precheck import precheck
@@ -75,19 +78,82 @@ def execute(
 
         write_result(dump_recipe(recipe))
         return
-    target = check_output(source, flags.output, suffix)
+    targets = _targets(recipe, several)
+    paths = check_outputs(source, flags.output, suffix, targets)
     with Terminal(flags.log) as terminal:
         warnings = _warnings(recipe, flags.data, without_data)
-        result = _run(model, recipe, flags, teacher, terminal, warnings)
-        written = result.save(target, force=flags.output.force, stamp=not flags.output.no_stamp)
-        if finish is not None:
-            finish(result)
-        _write_report(result.report, flags.output, written)
-        _tell(result.report, terminal, verbose=flags.log.verbose > 0)
-        if result.recipe.settings.get("target") == "tensorrt":
-            terminal.say(_trtexec(written, result, flags.runtime))
-    payload = {"output": str(written), **result.report.to_dict()}
-    write_result(json.dumps(payload, indent=2, ensure_ascii=False) if flags.output.json else str(written))
+        results = _run(model, recipe, flags, teacher, terminal, warnings, targets)
+        written = _save(results, paths, flags.output)
+        for (name, result), path in zip(results.items(), written, strict=True):
+            if finish is not None:
+                finish(result)
+            report = report_path(flags.output.report, name if len(results) > 1 else "")
+            _write_report(result.report, report, flags.output.force, path)
+            if len(results) > 1:
+                terminal.say(f"target {name}")
+            _tell(result.report, terminal, verbose=flags.log.verbose > 0)
+            if result.recipe.settings.get("target") == "tensorrt":
+                terminal.say(_trtexec(path, result, flags.runtime))
+    payloads = [{"output": str(p), **r.report.to_dict()} for p, r in zip(written, results.values(), strict=True)]
+    shown = json.dumps(payloads if len(results) > 1 else payloads[0], indent=2, ensure_ascii=False)
+    write_result(shown if flags.output.json else "\n".join(map(str, written)))
+
+
+def _targets(recipe: Recipe, several: bool) -> list[str]:
+    """The targets asked for; empty where none was named.
+
+    Raises:
+        UsageError: Where they are more than one and the command makes one file, or one is given twice.
+    """
+    asked = recipe.settings.get("target", [])
+    names = [asked] if isinstance(asked, str) else list(asked)
+    if len(names) > 1 and not several:
+        hint = "Give one --target; `quantize` and `run` take several."
+        raise UsageError(
+            "this command writes one file", why="--target was given more than once", hint=hint, code="USAGE-TARGETS"
+        )
+    if len(names) > 1:
+        from onnxcompress.several import check_names
+
+        check_names(names)
+    return names
+
+
+def check_outputs(source: Path, flags: OutputFlags, suffix: str, targets: Sequence[str]) -> list[Path]:
+    """The files to write, one a target, refused before any work where they could not be written.
+
+    Raises:
+        UsageError: Where one is the input, or exists and --force is not given, or the folder is a file.
+        ResourceError: Where a folder does not exist or cannot be written.
+    """
+    if len(targets) < 2:
+        return [check_output(source, flags, suffix)]
+    from onnxcompress.report.files import check_report_path, check_writable
+    from onnxcompress.several import file_paths
+
+    folder = flags.output or source.parent
+    paths = file_paths(folder, source.stem, targets)
+    if folder.is_dir():
+        for path in paths:
+            check_writable(path, force=flags.force)
+    else:
+        check_writable(folder, force=False)
+    for name in targets if flags.report is not None else ():
+        check_report_path(report_path(flags.report, name) or "", force=flags.force)
+    return paths
+
+
+def report_path(path: Path | None, target: str) -> Path | None:
+    """The report's file; of several targets, each has one of its own: ``report.tensorrt.html``."""
+    return path if path is None or not target else path.with_name(f"{path.stem}.{target}{path.suffix}")
+
+
+def _save(results: Results, paths: list[Path], flags: OutputFlags) -> list[Path]:
+    if len(paths) == 1:
+        return [r.save(paths[0], force=flags.force, stamp=not flags.no_stamp) for r in results.values()]
+    name = next(iter(results))
+    stem = paths[0].name.removesuffix(f".{name}.onnx")
+    return results.save(paths[0].parent, stem=stem, force=flags.force, stamp=not flags.no_stamp)
 
 
 def check_output(source: Path, flags: OutputFlags, suffix: str) -> Path:
@@ -123,9 +189,16 @@ def _warnings(recipe: Recipe, data: DataFlags, without_data: str) -> list[str]:
 
 
 def _run(
-    source: Path, recipe: Recipe, flags: Flags, teacher: Path | None, terminal: Terminal, warnings: list[str]
-) -> Result:
+    source: Path,
+    recipe: Recipe,
+    flags: Flags,
+    teacher: Path | None,
+    terminal: Terminal,
+    warnings: list[str],
+    targets: list[str],
+) -> Results:
     from onnxcompress.api import run_recipe
+    from onnxcompress.several import Results, run_recipe_for
 
     records: list[PassRecord] = []
 
@@ -138,21 +211,22 @@ def _run(
         records.append(record)
         terminal.say(_line(record))
 
+    given = {
+        "data": flags.data.options(),
+        "teacher": teacher,
+        "shapes": flags.runtime.shapes(),
+        "runtime": flags.runtime.options(),
+        "memory_bytes": flags.runtime.memory_bytes(),
+        "metric": _metric(flags.quality.metric),
+        "latency": flags.quality.latency,
+        "progress": progress,
+        "on_record": on_record,
+        **flags.settings(),
+    }
     try:
-        return run_recipe(
-            recipe,
-            source,
-            data=flags.data.options(),
-            teacher=teacher,
-            shapes=flags.runtime.shapes(),
-            runtime=flags.runtime.options(),
-            memory_bytes=flags.runtime.memory_bytes(),
-            metric=_metric(flags.quality.metric),
-            latency=flags.quality.latency,
-            progress=progress,
-            on_record=on_record,
-            **flags.settings(),
-        )
+        if len(targets) > 1:
+            return run_recipe_for(targets, recipe, source, **{k: v for k, v in given.items() if k != "target"})
+        return Results({"": run_recipe(recipe, source, **given)})
     except CompressError:
         if flags.log.verbose:
             _show_findings(records, terminal)
@@ -168,13 +242,13 @@ def _show_findings(records: list[PassRecord], terminal: Terminal) -> None:
     terminal.draw(findings_table(group_findings([f for record in records for f in record.findings])))
 
 
-def _write_report(report: Report, flags: OutputFlags, written: Path) -> None:
-    if flags.report is None:
+def _write_report(report: Report, path: Path | None, force: bool, written: Path) -> None:
+    if path is None:
         return
     from onnxcompress.report.files import write_report
 
     try:
-        write_report(report, flags.report, force=flags.force)
+        write_report(report, path, force=force)
     except CompressError as error:
         error.add_note(f"the model itself was written to {written}")
         raise

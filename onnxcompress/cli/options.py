@@ -49,7 +49,13 @@ class OutputFlags(Group):
     """Where the result goes."""
 
     panel: ClassVar[str] = "Output"
-    output: Path | None = flag(None, "File to write; beside MODEL by default.", "--output", "-o", metavar="FILE")
+    output: Path | None = flag(
+        None,
+        "File to write, or folder where --target is given twice; beside MODEL by default.",
+        "--output",
+        "-o",
+        metavar="FILE",
+    )
     force: bool = flag(False, "Replace the output and the report where they exist.", "--force")
     json: bool = flag(False, "Print the report as JSON on stdout instead of the path.", "--json")
     report: Path | None = flag(None, "Also write the report: FILE.html or FILE.json.", metavar="FILE")
@@ -139,8 +145,11 @@ class RuntimeFlags(Group):
     """The machine that the model is made for, and the one that it is made on."""
 
     panel: ClassVar[str] = "Target and runtime"
-    target: str | None = flag(
-        None, "Deployment target, see `onnxcompress targets`; ort-cpu by default.", metavar="NAME", complete="targets"
+    target: tuple[str, ...] = flag(
+        (),
+        "Deployment target, see `onnxcompress targets`; ort-cpu by default. Again for more files from one calibration.",
+        metavar="NAME",
+        complete="targets",
     )
     shape: tuple[str, ...] = flag((), "Size of a dynamic input, e.g. x:1x3x224x224.", metavar="INPUT:DIMS")
     threads: int = flag(0, "Threads of ONNX Runtime; 0 lets it choose.", metavar="N")

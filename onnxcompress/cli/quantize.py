@@ -55,6 +55,7 @@ def quantize(
         recipe,
         Flags(output, data, quality, runtime, scope, log),
         suffix="int8",
+        several=True,
         without_data="note: int8 weights only, a smaller file; with --data the model also computes in int8",
     )
 

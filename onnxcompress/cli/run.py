@@ -80,7 +80,7 @@ def run(
         return _recipe(what, recipe, settings, has_data=data.data is not None)
 
     flags = Flags(output, data, quality, runtime, scope, log)
-    execute(model, make, flags, suffix="compressed", teacher=recipe.teacher)
+    execute(model, make, flags, suffix="compressed", teacher=recipe.teacher, several=True)
 
 
 def _recipe(what: str, flags: RecipeFlags, settings: dict[str, Any], *, has_data: bool) -> Recipe:

@@ -18,6 +18,7 @@ from onnxcompress.runtime_options import RuntimeOptions
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnxcompress.calibrators import Statistics
     from onnxcompress.data import DataSource
     from onnxcompress.report import Finding
     from onnxcompress.targets import Target
@@ -90,6 +91,8 @@ class Context:
         original: The model as it entered the pipeline. LOSSY passes are measured against it; it is never edited.
         teacher: The model to imitate; the original where the user gave none.
         target: Deployment target (data types, placement, alignment).
+        also: Other targets that get a file from the same run; what they need is counted in the same pass over the data.
+        statistics: Histograms that runs share; None where there is nothing to share.
         data: Samples for calibration, reconstruction and training; None where the user gave none.
         held_out: Samples that only measure; never used to calibrate.
         shapes: Sizes for dynamic inputs by input name (``--shape x:1x3x224x224``).
@@ -106,6 +109,8 @@ class Context:
     original: ir.Model
     teacher: ir.Model
     target: Target
+    also: tuple[Target, ...] = ()
+    statistics: Statistics | None = None
     data: DataSource | None = None
     held_out: DataSource | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -63,7 +63,8 @@ class Draft:
 
     def calibrate(self, rule: Rule) -> None:
         """Collect the histograms and let `rule` choose the grids."""
-        self.found = histograms(self.model, self.plan, self.ctx, self.calibration)
+        others = [place(replace(self.request, target=target)) for target in self.ctx.also]
+        self.found = histograms(self.model, self.plan, self.ctx, self.calibration, others)
         self.grids = self.gridded(rule)
 
     def gridded(self, rule: Rule) -> dict[str, Grid]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.calibrators import FloatHistogram, calibrator, collect
+from onnxcompress.calibrators import FloatHistogram, Statistics, calibrator
 from onnxcompress.calibrators.uniform import bounds
 from onnxcompress.data import DataSource
 from onnxcompress.passes.quantization.bounded import bounded
@@ -38,21 +38,27 @@ class Rule:
     target: Target
 
 
-def histograms(model: ir.Model, plan: Plan, ctx: Context, samples: DataSource) -> dict[str, FloatHistogram]:
-    """A histogram for every tensor with a scale of its own; a group that shares one is merged."""
+def histograms(
+    model: ir.Model, plan: Plan, ctx: Context, samples: DataSource, others: Sequence[Plan] = ()
+) -> dict[str, FloatHistogram]:
+    """A histogram for every tensor with a scale of its own; a group that shares one is merged.
+
+    Where the context shares its statistics, what the plans in `others` need is counted in the same pass.
+    """
     groups = plan.members()
     names = [name for root, members in groups.items() for name in (members if ctx.target.shared_concat else [root])]
-    found = collect(
+    further = [name for other in others for name in other.pairs] if ctx.statistics is not None else []
+    found = (ctx.statistics or Statistics()).collect(
         model,
         samples,
-        names,
+        [*names, *further],
         options=ctx.runtime,
         progress=ctx.progress,
         memory_bytes=ctx.memory_bytes,
         executor=None,
     )
     if not ctx.target.shared_concat:
-        return found
+        return {root: found[root] for root in groups}
     return {root: _merged([found[name] for name in members]) for root, members in groups.items()}
 
 
