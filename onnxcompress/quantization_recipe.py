@@ -1,7 +1,8 @@
 """The passes that the command ``quantize`` stands for.
 
 With samples the model computes in integers (``insert-qdq``); without, only its weights become integers
-(``quantize-weights``). ``requantize`` makes a quantized model float first.
+(``quantize-weights``). ``dynamic`` finds ranges at every inference and needs no samples (``quantize-dynamic``).
+``requantize`` makes a quantized model float first.
 """
 
 from __future__ import annotations
@@ -17,17 +18,33 @@ def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
     """Passes with their options.
 
     Args:
-        given: Options of the passes by name, and ``requantize``.
+        given: Options of the passes by name, ``dynamic`` and ``requantize``.
         has_data: Whether samples will be there.
 
     Raises:
         UsageError: Where an option belongs to the pass that does not run.
     """
-    options = {key: value for key, value in given.items() if key != "requantize"}
+    options = {key: value for key, value in given.items() if key not in ("requantize", "dynamic")}
+    first: Entries = [("remove-qdq", {})] if given.get("requantize") else []
+    first += [("normalize", {}), ("fold-batchnorm", {})]
+    if given.get("dynamic"):
+        return [*first, ("quantize-dynamic", _dynamic(options, has_data))]
     main, other = ("insert-qdq", "quantize-weights") if has_data else ("quantize-weights", "insert-qdq")
     _refuse_options_of(other, main, options, has_data)
-    first: Entries = [("remove-qdq", {})] if given.get("requantize") else []
-    return [*first, ("normalize", {}), ("fold-batchnorm", {}), (main, options)]
+    return [*first, (main, options)]
+
+
+def _dynamic(options: dict[str, Any], has_data: bool) -> dict[str, Any]:
+    """The options, all of which must be the dynamic pass's own; samples may be there, to measure with."""
+    known = {option.name for option in describe("quantize-dynamic").options}
+    for key in sorted(options.keys() - known):
+        raise UsageError(
+            f"--{key.replace('_', '-')} does not go with --dynamic",
+            why="ranges are found at every inference, so that nothing is calibrated",
+            hint="Leave out --dynamic." if has_data else "Leave it out; or give --data FILE in place of --dynamic.",
+            code="USAGE-UNKNOWN-OPTION",
+        )
+    return options
 
 
 def _refuse_options_of(other: str, main: str, given: dict[str, Any], has_data: bool) -> None:

@@ -35,6 +35,7 @@ BUILT_IN: Mapping[str, str] = types.MappingProxyType(
         "reconstruct": "onnxcompress.passes.reconstruct:Reconstruct",
         "remove-qdq": "onnxcompress.passes.remove_qdq:RemoveQDQ",
         "quantize-weights": "onnxcompress.passes.quantize_weights:QuantizeWeights",
+        "quantize-dynamic": "onnxcompress.passes.quantize_dynamic:QuantizeDynamic",
         "insert-qdq": "onnxcompress.passes.insert_qdq:InsertQDQ",
         "round-weights": "onnxcompress.passes.round_weights:RoundWeights",
         "correct-bias": "onnxcompress.passes.correct_bias:CorrectBias",

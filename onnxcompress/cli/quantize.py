@@ -22,9 +22,12 @@ from onnxcompress.cli.options import (
 
 @dataclass(frozen=True)
 class StartFlags(Group):
-    """What is done to the model first."""
+    """How quantization goes about it."""
 
-    panel: ClassVar[str] = "Start"
+    panel: ClassVar[str] = "Way"
+    dynamic: bool = flag(
+        False, "Find the ranges at every inference: MatMul and Gemm in int8 on ONNX Runtime, no data.", "--dynamic"
+    )
     requantize: bool = flag(False, "Make a model that is quantized already float first.", "--requantize")
 
 
@@ -47,7 +50,7 @@ def quantize(
     def recipe(settings: dict[str, Any]) -> Any:
         from onnxcompress.api import recipe_for
 
-        given = {**options, "requantize": start.requantize or None}
+        given = {**options, "requantize": start.requantize or None, "dynamic": start.dynamic or None}
         return recipe_for("quantize", given, has_data=data.data is not None, settings=settings)
 
     execute(
@@ -56,7 +59,9 @@ def quantize(
         Flags(output, data, quality, runtime, scope, log),
         suffix="int8",
         several=True,
-        without_data="note: int8 weights only, a smaller file; with --data the model also computes in int8",
+        without_data=""
+        if start.dynamic
+        else "note: int8 weights only, a smaller file; with --data the model also computes in int8",
     )
 
 
