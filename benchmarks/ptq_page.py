@@ -75,10 +75,19 @@ def _model(name: str, found: Mapping[str, Row]) -> str:
     columns = "| tool | score | difference | passes | MB | size | int/float | speed | OV int/float | OV speed |"
     lines = [head + ".", "", columns, "|---" * 10 + "|"]
     lines += [_line(tool.name, found[tool.name], plain, times) for tool in TOOLS if tool.name in found]
-    failed = [
-        f"- {tool.name} failed: {found[tool.name]['failed']}" for tool in TOOLS if "failed" in found.get(tool.name, {})
-    ]
-    return "\n".join([*lines, *([""] if failed else []), *failed]) + "\n"
+    notes = [*_failures(found), *_refusals(times)]
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _failures(found: Mapping[str, Row]) -> list[str]:
+    return [f"- {t.name} failed: {found[t.name]['failed']}" for t in TOOLS if "failed" in found.get(t.name, {})]
+
+
+def _refusals(times: Mapping[str, Any]) -> list[str]:
+    """What OpenVINO says of the files that it does not load, without its source paths."""
+    rows = times.get("openvino", {})
+    refused = {t.name: rows[t.name]["failed"] for t in TOOLS if "failed" in rows.get(t.name, {})}
+    return [f"- OpenVINO refuses the file of {name}: {told.split(': ', 1)[-1]}" for name, told in refused.items()]
 
 
 def _line(tool: str, row: Row, plain: Row, times: Mapping[str, Any]) -> str:

@@ -76,9 +76,10 @@ def test_the_page_names_what_failed_and_brackets_what_is_noise() -> None:
     ort = {"ours default": {"ratio": 1.5, "beyond_noise": True}, "NNCF": {"ratio": 1.01, "beyond_noise": False}}
     found = {
         "float": row(bytes=1000), "ours default": row(), "NNCF": row(), "modelopt": {"failed": "ValueError: no\tway"},
-        "times": {"ort": {"models": ort}, "openvino": {"NNCF": {"failed": "refused"}}},
+        "times": {"ort": {"models": ort}, "openvino": {"NNCF": {"failed": "rnn.cpp:9: no constant"}}},
     }  # fmt: skip
     text = page(json.loads(json.dumps({"net": found})))
     assert "| ours default | 90.00 | -1.00 [-2.00, +0.00] | 4.0 | 100 | 4.00 x | 5/1 | 1.50 x |  |  |" in text
     assert "| 5/1 | (1.01 x) | refused |" in text and "modelopt failed: ValueError" in text
+    assert "- OpenVINO refuses the file of NNCF: no constant" in text
     assert "| net | accuracy | 91.00 | -1.00 | -1.00 | failed |" in text
