@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
     from onnxcompress.passes.insert_qdq import InsertQDQ
 
+FEWEST_SAMPLES = 8
+"""Samples below which a calibration is said to be thin."""
+
 
 def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
@@ -48,6 +51,7 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
         yield from _left(draft)
         yield _nothing(ctx)
         return
+    yield from _few(draft)
     draft.calibrate(rule)
     if options.effort == "fast":
         yield from _edit(draft)
@@ -59,6 +63,18 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     yield from _left(draft)
     yield _summary(draft, rule)
     yield from _checked(model, ctx)
+
+
+def _few(draft: Draft) -> Iterator[Finding]:
+    """A warning where too few samples set the ranges."""
+    assert draft.ctx.data is not None
+    count = len(draft.ctx.data)
+    if count < FEWEST_SAMPLES:
+        message = (
+            f"ranges come from {count} sample{'s' if count > 1 else ''}: what others hold beyond them will be clipped; "
+            "give some hundred samples like those in use"
+        )
+        yield Finding("QUANT-FEW-SAMPLES", message, severity=Severity.WARNING, numbers={"samples": count})
 
 
 def _rule(options: InsertQDQ, ctx: Context) -> Rule:

@@ -92,3 +92,10 @@ def test_a_bounded_result_that_stays_far_from_its_bounds_keeps_its_resolution() 
     small, _ = quantize(model, data)
     largest = (np.exp(data["x"]) / np.exp(data["x"]).sum(axis=1, keepdims=True)).max()
     np.testing.assert_allclose(small.graph.initializers["s_scale"].const_value.numpy(), largest / 255, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "warned"), [(1, True), (7, True), (8, False)])
+def test_few_samples_are_said_to_be_few(count: int, warned: bool) -> None:
+    model = model_of("g (float[N,32] x) => (float[N,24] y) { y = MatMul(x, w) }", {"w": (32, 24)})
+    _, findings = quantize(model, {"x": RNG.normal(size=(count, 32)).astype(np.float32)})
+    assert [f.numbers["samples"] for f in findings if f.code == "QUANT-FEW-SAMPLES"] == ([count] if warned else [])
