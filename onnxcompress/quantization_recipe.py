@@ -1,7 +1,8 @@
 """The passes that the command ``quantize`` stands for.
 
 With samples the model computes in integers (``insert-qdq``); without, only its weights become integers
-(``quantize-weights``). ``dynamic`` finds ranges at every inference and needs no samples (``quantize-dynamic``).
+(``quantize-weights``), and so with ``--activations none``. ``dynamic`` finds ranges at every inference and needs no
+samples (``quantize-dynamic``).
 ``requantize`` makes a quantized model float first.
 """
 
@@ -29,6 +30,9 @@ def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
     first += [("normalize", {}), ("fold-batchnorm", {})]
     if given.get("dynamic"):
         return [*first, ("quantize-dynamic", _dynamic(options, has_data))]
+    if options.get("activations") == "none":
+        del options["activations"]
+        has_data = False
     main, other = ("insert-qdq", "quantize-weights") if has_data else ("quantize-weights", "insert-qdq")
     _refuse_options_of(other, main, options, has_data)
     return [*first, (main, options)]

@@ -29,9 +29,13 @@ class InsertQDQ(Pass):
     by_profile: ClassVar[bool] = True
     needs_data: ClassVar[str] = "always"
 
-    weights: str | None = option(None, "Type of the weights; the target's own by default.", choices=("int8", "int4"))
+    weights: str | None = option(
+        None, "Type of the weights; the target's own by default.", choices=("int8", "int4", "float8")
+    )
     activations: str | None = option(
-        None, "Type of the activations; the target's own by default.", choices=("uint8", "int8", "uint16", "int16")
+        None,
+        "Type of the activations; the target's own by default.",
+        choices=("none", "uint8", "int8", "uint16", "int16"),
     )
     clip: str = option(
         "auto",

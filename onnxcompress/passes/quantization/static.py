@@ -40,6 +40,9 @@ FEWEST_SAMPLES = 8
 
 def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
+    if options.activations == "none":
+        hint = "Use `quantize --activations none` or `run quantize-weights`."
+        raise UsageError("--activations none leaves insert-qdq nothing to do", why="it quantizes both", hint=hint)
     ctx = replace(ctx, target=with_widths(ctx.target, options.weights, options.activations))
     if not ctx.scope.only:
         refuse_quantized(model)

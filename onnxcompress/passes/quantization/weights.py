@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +13,12 @@ import onnx_ir as ir
 from onnxcompress.graph import attribute, in_scope, label, scopes, tensor_of
 from onnxcompress.passes.quantization.edit import drop_unused
 from onnxcompress.passes.quantization.integer_weights import Weight, WeightWriter
+from onnxcompress.passes.quantization.kinds import weight_kind
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
+from onnxcompress.passes.quantization.narrow_weights import Narrow, write_narrow
 from onnxcompress.passes.quantization.opset import prepare_opset
+from onnxcompress.passes.quantization.scales import clip_of
+from onnxcompress.passes.quantization.widths import with_widths
 from onnxcompress.report import Finding, Severity
 
 if TYPE_CHECKING:
@@ -35,22 +39,34 @@ class Stored:
     Attributes:
         weights: How many.
         saved_bytes: What the file loses by it.
+        tables: How many of them are tables that are gathered.
     """
 
     weights: int = 0
     saved_bytes: int = 0
+    tables: int = 0
 
 
 def quantize_weights(model: ir.Model, ctx: Context, options: QuantizeWeights) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
+    ctx = replace(ctx, target=with_widths(ctx.target, options.weights, "none"))
     yield from prepare_opset(model, ctx.target.min_opset)
-    stored = yield from store_weights(model, ctx, per_channel=options.per_channel, clip=options.clip)
+    clip, narrow = clip_of(options.clip, weight_kind(options.weights)), _narrow(ctx, options)
+    stored = yield from store_weights(model, ctx, per_channel=options.per_channel, clip=clip, narrow=narrow)
     yield from _bodies(model)
-    done = stored.weights
-    message = f"{done} weights stored as int8" if done else "no weight was worth storing as int8"
+    done, kind = stored.weights, options.weights
+    tables = ", tables that are gathered as int8" if narrow is not None and stored.tables else ""
+    message = f"{done} weights stored as {kind}{tables}" if done else f"no weight was worth storing as {kind}"
     severity = Severity.INFO if done else Severity.WARNING
     numbers = {"weights": done, "saved_bytes": stored.saved_bytes}
     yield Finding("QUANT-WEIGHTS", message, severity=severity, numbers=numbers)
+
+
+def _narrow(ctx: Context, options: QuantizeWeights) -> Narrow | None:
+    if options.weights == "int8":
+        return None
+    kind, whole = weight_kind(options.weights), ctx.target.lint == "tensorrt"
+    return Narrow(kind, options.block, options.format, options.clip, whole)
 
 
 def store_weights(
@@ -61,6 +77,7 @@ def store_weights(
     clip: str = "none",
     op_types: Collection[str] | None = None,
     most_error: float = math.inf,
+    narrow: Narrow | None = None,
 ) -> Generator[Finding, None, Stored]:
     """Store every weight that is still float and worth it as int8 behind a DequantizeLinear; the nodes stay float.
 
@@ -71,6 +88,7 @@ def store_weights(
         clip: How a channel's scale is chosen, ``none`` or ``mse``.
         op_types: Operators whose weights may be stored so; None for all.
         most_error: Largest relative error |w - s q| / |w| (Frobenius norms) of a weight that is stored so.
+        narrow: What takes the place of int8, but for tables: their reader gathers bytes.
 
     Yields:
         A reason for each weight left float.
@@ -84,11 +102,16 @@ def store_weights(
     for weight in list(_weights(model)):
         if op_types is not None and weight.reader.op_type not in op_types:
             continue
-        reason = _reason(weight, chosen) or writer.replace(weight, most_error)
+        form = None if weight.table else narrow
+        saved, reason = _saved(weight, form), _reason(weight, chosen, form)
+        if reason is None and form is not None:
+            write_narrow(model.graph, writer.taken, weight, _array(weight), form)
+        elif reason is None:
+            reason = writer.replace(weight, most_error)
         if reason is not None:
             yield Finding(*reason, node=weight.value.name or "")
             continue
-        stored = Stored(stored.weights + 1, stored.saved_bytes + _saved(weight))
+        stored = Stored(stored.weights + 1, stored.saved_bytes + saved, stored.tables + weight.table)
     drop_unused(model)
     return stored
 
@@ -146,7 +169,13 @@ def _candidates(node: ir.Node) -> Iterator[Weight]:
             yield Weight(value, -1, node, table=True)
 
 
-def _reason(weight: Weight, chosen: set[str]) -> tuple[str, str] | None:
+def _array(weight: Weight) -> np.ndarray:
+    tensor = tensor_of(weight.value)
+    assert tensor is not None
+    return tensor.numpy()
+
+
+def _reason(weight: Weight, chosen: set[str], narrow: Narrow | None) -> tuple[str, str] | None:
     tensor = tensor_of(weight.value)
     assert tensor is not None
     if label(weight.reader) not in chosen:
@@ -157,17 +186,19 @@ def _reason(weight: Weight, chosen: set[str]) -> tuple[str, str] | None:
         return "QUANT-SMALL", "table left float: its rows are single numbers"
     if weight.rows and len(tensor.shape) != 3:
         return "QUANT-SHAPE", f"weight left float: its rank is {len(tensor.shape)}, not 3"
-    if _saved(weight) <= 0:
-        return "QUANT-SMALL", "weight left float: scales and nodes would take more than int8 saves"
+    if _saved(weight, narrow) <= 0:
+        return "QUANT-SMALL", "weight left float: scales and nodes would take more than narrower numbers save"
     if not np.isfinite(tensor.numpy()).all():
         return "QUANT-NOT-FINITE", "weight left float: it holds NaN or infinity, which no integer stands for"
     return None
 
 
-def _saved(weight: Weight) -> int:
+def _saved(weight: Weight, narrow: Narrow | None) -> int:
     tensor = tensor_of(weight.value)
     assert tensor is not None
     shape = tuple(tensor.shape.numpy())
+    if narrow is not None:
+        return narrow.saved(weight, shape, tensor.dtype.itemsize) - _NODE_BYTES
     size = int(np.prod(shape, dtype=np.int64))
     channels = 1 if weight.axis is None else shape[weight.axis] * (shape[0] if weight.rows else 1)
     wide = tensor.dtype.itemsize
