@@ -168,6 +168,8 @@ def _zero_fill(node: ir.Node) -> bool:
 def reduced(found: Marks, node: ir.Node) -> None:
     """Means, sums and extremes, with one scale along their axes."""
     ids, axes = found.of(node, 0), attribute(node, "axes")
+    if not ids.ndim:
+        return
     if axes is None and len(node.inputs) > 1 and node.inputs[1] is not None:
         axes = array_of(node.inputs[1])
         axes = () if axes is None else axes.ravel()

@@ -22,7 +22,10 @@ def mark(model: ir.Model, table: ShapeTable, excluded: set[str] | None = None, *
     found = Marks(model, table, caps=[] if caps else None)
     for node in model.graph:
         rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        if rule is None or label(node) in (excluded or ()) or all(tensor_of(v) is not None for v in node.inputs if v):
+        given = [value for value in node.inputs if value is not None]
+        unknown = any(found.shape(value) is None for value in given)
+        constant = all(tensor_of(value) is not None for value in given)
+        if rule is None or label(node) in (excluded or ()) or unknown or constant:
             found.freeze_inputs(node)
         else:
             rule(found, node)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from onnxcompress.graph import clone
 from onnxcompress.passes.quantization.equalization.apply import write
 from onnxcompress.passes.quantization.equalization.walk import mark
-from onnxcompress.shapes import infer
+from onnxcompress.shapes import ShapeTable, infer
 from onnxcompress.testing import model_of, random_feeds
 
 DEFAULT = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -69,6 +69,13 @@ def test_a_scale_passes(between: str) -> None:
     changed, named = check(model_of(HEAD + text + f"{{ h = MatMul(x, w) {between} y = MatMul(r, u) }}"))
     assert changed >= 2
     assert "r" in named
+
+
+def test_without_shapes_nothing_is_scaled() -> None:
+    ops = "h = MatMul(x, w) a = ReduceMean(h, axes) q = Pad(a, pads) r = Concat<axis = 0>(q, q) y = MatMul(r, u)"
+    text = f"g (float[N,4] x) => (float[N,4] y) <{W44}, {U44}, int64[1] axes = {{0}}, int64[4] pads = {{0,0,1,0}}> "
+    found = mark(model_of(HEAD + text + "{" + ops + "}"), ShapeTable())
+    assert not any(found.free(ids) for ids in found.ids.values())
 
 
 @pytest.mark.parametrize(
