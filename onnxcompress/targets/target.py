@@ -54,6 +54,7 @@ class Target:
         weight_only: Operators whose weights may be stored as int8 while they compute in float.
         fold_weights: Those weights stand behind Cast and Mul, which the runtime folds while it loads a model; behind a
             DequantizeLinear it would compute them anew at every inference.
+        prices: Static times of kernels, by which it is weighed what stays float (`sensitivity.prices`).
         options: Anything else the file says.
     """
 
@@ -95,6 +96,7 @@ class Target:
     channel_multiples: dict[str, int] = field(default_factory=dict)
     weight_only: tuple[str, ...] = ("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Gather")
     fold_weights: bool = False
+    prices: dict[str, float] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
     def multiple_of(self, op_type: str, dtype: str) -> int:

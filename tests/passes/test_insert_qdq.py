@@ -250,14 +250,13 @@ def test_reasons(body: str, sizes: dict[str, tuple[int, ...]], code: str) -> Non
     assert code in codes(InsertQDQ().run(model, context(model, data=data)))
 
 
-def test_an_island_stays_float_with_its_weights_in_int8() -> None:
-    model, data = model_of(RESNET, SIZES), samples(3, 12, 12)
+def test_an_island_stays_float_and_its_weights_are_int8_where_the_outputs_bear_it() -> None:
+    model, data = model_of(RESNET, SIZES), samples(3, 12, 12, count=60)
     quantized, findings = quantize(model, data, islands="1", effort="default")
     island = next(f for f in findings if f.code == "QUANT-ISLAND-TENSOR")
     assert island.node not in pairs(quantized) and island.numbers["sensitivity"] > 0
-    assert all(
-        k.endswith(("quantized", "scale", "zero_point")) or k.startswith("b") for k in quantized.graph.initializers
-    )
+    told = codes(findings) & {"QUANT-WEIGHTS", "QUANT-INEXACT"}  # int8 where the outputs bear it
+    assert told and (told == {"QUANT-INEXACT"} or sqnr(model, quantized, data) > 20)
 
 
 def test_the_most_sensitive_tensor_is_the_one_in_which_channels_of_two_ranges_meet() -> None:
@@ -337,8 +336,8 @@ def test_outputs_that_hold_no_numbers_do_not_hinder_the_search_for_islands() -> 
     text = """g (float[N,8] x, string[N] s) => (float[N,8] y, string[N] t, seq(float[N,1]) q) {
       h = MatMul(x, v) r = Relu(h) y = MatMul(r, w) t = Identity(s) q = SplitToSequence<axis=1, keepdims=1>(r) }"""
     data = {**samples(8), "s": np.array(["a"] * 12, object)}
-    quantized, findings = quantize(model_of(text, {"v": (8, 8), "w": (8, 8)}), data, effort="default")
-    assert "QUANT-DONE" in codes(findings) and {"x", "r"} <= pairs(quantized)
+    _, findings = quantize(model_of(text, {"v": (8, 8), "w": (8, 8)}), data, effort="default", islands="1")
+    assert {"QUANT-DONE", "QUANT-ISLAND-TENSOR"} <= codes(findings)
 
 
 def test_a_node_that_onnx_runtime_lacks_keeps_the_names_of_its_inputs() -> None:

@@ -72,9 +72,11 @@ class Draft:
         return grids(self.plan, self.found, rule, self.request.table)[0]
 
     def leave(self, islands: tuple[str, ...]) -> None:
-        """Place again without these tensors; the others keep their grids."""
-        whole, self.plan = self.plan, place(replace(self.request, islands=islands))
-        self.grids = {root: self.grids[whole.root(root)] for root in self.plan.members()}
+        """Place again without these tensors (and those left before); the others keep the grids they have."""
+        self.request = replace(self.request, islands=(*self.request.islands, *islands))
+        whole, self.plan = self.plan, place(self.request)
+        if self.grids:
+            self.grids = {root: self.grids[whole.root(root)] for root in self.plan.members()}
 
 
 def _request(model: ir.Model, ctx: Context) -> Request:

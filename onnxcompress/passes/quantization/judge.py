@@ -54,11 +54,12 @@ class Judge:
         self._options = options = one_thread(options)
         part, _ = runnable_part(model, options)
         names = comparable(part)
-        self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=_BATCH)]
+        runs = list(feeds_of(part, samples, batch=_BATCH))
+        self._feeds = [feeds.arrays for feeds in runs]
         session = Session(part, options, taps=names)
         first = session.run(self._feeds[0], names) if names else {}
         self._names = [name for name in names if is_tensor(first[name]) and is_numeric(first[name])]
-        self._reference = Reference(self._runs(session))
+        self._reference = Reference(self._runs(session), [len(feeds.indices) for feeds in runs])
         self.samples = len(samples)
 
     @property

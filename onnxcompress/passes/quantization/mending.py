@@ -5,7 +5,8 @@ Each step edits integers and biases of a working copy; the copy takes the model'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -14,9 +15,14 @@ from onnxcompress.graph import clone
 from onnxcompress.passes.quantization.draft import Draft
 from onnxcompress.passes.quantization.judge import Judge, Verdict
 from onnxcompress.passes.quantization.rounding.correction import correct_bias
-from onnxcompress.report import Finding
+from onnxcompress.passes.quantization.weights import RECURRENT_OPS, weights_left_float
+from onnxcompress.report import Finding, Severity
 
 _SAMPLES = 128
+_MORE = 1.6  # factor by which int8 weights of float nodes may raise the squared error (2 dB)
+_FINE = 0.003  # squared error (25 dB) up to which they are stored in any case
+_LOUD = 0.01  # squared error (20 dB) from which a step that adds to it is a warning
+_RECURRENT = 0.2  # the same for recurrent nodes (7 dB), whose file is nearly all weights: stored, and said so
 
 Step = Callable[[ir.Model], Iterable[Finding]]
 
@@ -32,10 +38,64 @@ def mend(draft: Draft, teacher: ir.Model, judge: Judge) -> Iterator[Finding]:
     if judge.blind:
         return
     verdict = judge.look_at(draft.model)
+    if not draft.plan.linear:
+        yield _judged(verdict, judge)
+        return
     for name, step in _steps(draft, teacher):
         verdict, findings = attempt(name, step, draft.model, judge, verdict)
         yield from findings
     yield _judged(verdict, judge)
+
+
+def store(draft: Draft, judge: Judge) -> Iterator[Finding]:
+    """Int8 weights for the nodes that stay float, one kind of node after the other, as far as the outputs bear it."""
+    ctx, before = draft.ctx, None if judge.blind else judge.look_at(draft.model)
+    for kinds in _kinds(draft.model, ctx.target.weight_only):
+        copy = clone(draft.model)
+        narrowed = replace(ctx, target=replace(ctx.target, weight_only=kinds))
+        told = list(weights_left_float(copy, narrowed, per_channel=draft.options.per_channel))
+        if not any(finding.code == "QUANT-WEIGHTS" for finding in told):
+            yield from told
+            continue
+        after = None if judge.blind else judge.look_at(copy)
+        limit = _RECURRENT if set(kinds) & set(RECURRENT_OPS) else _FINE
+        if before is None or after is None or after.error <= max(_MORE * before.error, limit):
+            yield from told
+            if before is not None and after is not None:
+                yield _stored(kinds, before, after)
+            draft.model.graph, before = copy.graph, after
+        else:
+            yield _costly(kinds, before, after)
+
+
+def _kinds(model: ir.Model, allowed: Collection[str]) -> list[tuple[str, ...]]:
+    """Recurrent nodes, tables, and products, as far as the model has them."""
+    there = {node.op_type for node in model.graph} & set(allowed)
+    parts = (RECURRENT_OPS, ("Gather",), ("Conv", "ConvTranspose", "MatMul", "Gemm"))
+    found = [tuple(op for op in part if op in there) for part in parts]
+    return [part for part in found if part]
+
+
+def _stored(kinds: tuple[str, ...], before: Verdict, after: Verdict) -> Finding:
+    message = (
+        f"int8 weights of {', '.join(kinds)} that compute in float: the outputs go from {before.decibels:.1f} dB to "
+        f"{after.decibels:.1f} dB"
+    )
+    numbers: dict[str, float | int | str] = {
+        "before_db": round(before.decibels, 2),
+        "after_db": round(after.decibels, 2),
+        "kept": 1,
+    }
+    severity = Severity.WARNING if after.error > max(_MORE * before.error, _LOUD) else Severity.INFO
+    return Finding("QUANT-STEP", message, severity=severity, numbers=numbers)
+
+
+def _costly(kinds: tuple[str, ...], before: Verdict, after: Verdict) -> Finding:
+    message = (
+        f"weights of {', '.join(kinds)} stay float: as int8 they take the outputs from {before.decibels:.1f} dB to "
+        f"{after.decibels:.1f} dB; `run quantize-weights` stores them all the same"
+    )
+    return Finding("QUANT-INEXACT", message, severity=Severity.WARNING)
 
 
 def attempt(name: str, step: Step, model: ir.Model, judge: Judge, before: Verdict) -> tuple[Verdict, list[Finding]]:

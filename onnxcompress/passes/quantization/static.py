@@ -22,10 +22,10 @@ from onnxcompress.passes.quantization.edit import Editor, drop_unused
 from onnxcompress.passes.quantization.judge import Judge
 from onnxcompress.passes.quantization.linear import is_linear
 from onnxcompress.passes.quantization.lint import lint
-from onnxcompress.passes.quantization.mending import mend
+from onnxcompress.passes.quantization.mending import mend, store
 from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.ranges import Rule
-from onnxcompress.passes.quantization.sensitivity import refine
+from onnxcompress.passes.quantization.sensitivity import refine, thrift
 from onnxcompress.passes.quantization.weights import RECURRENT_OPS, weights_left_float
 from onnxcompress.passes.quantization.widths import computes_in_float, with_widths
 from onnxcompress.report import Finding, Severity
@@ -49,23 +49,30 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     count, rule = _islands(options.islands), _rule(options, ctx)
     yield from prepare_opset(model, ctx.target.min_opset)
     draft = Draft.begin(model, ctx, options)
-    if not draft.plan.linear:
-        yield from weights_left_float(model, ctx, per_channel=options.per_channel)
-        yield from _left(draft)
-        yield _nothing(ctx)
-        return
-    yield from _few(draft)
-    draft.calibrate(rule)
-    if options.effort == "fast":
-        yield from _edit(draft)
-    else:
-        yield from refine(draft, rule, count)
-        teacher = clone(model)
-        yield from _edit(draft)
-        yield from mend(draft, teacher, Judge(teacher, draft.judging, ctx.runtime))
+    if options.effort != "fast" and count is None and draft.plan.linear:
+        yield from thrift(draft)
+    if draft.plan.linear:
+        yield from _few(draft)
+        draft.calibrate(rule)
+    yield from _fast(draft) if options.effort == "fast" else _careful(draft, rule, count)
     yield from _left(draft)
-    yield _summary(draft, rule)
-    yield from _checked(model, ctx)
+    yield _summary(draft, rule) if draft.plan.linear else _nothing(ctx)
+    yield from _checked(model, ctx) if draft.plan.linear else ()
+
+
+def _fast(draft: Draft) -> Iterator[Finding]:
+    _edit(draft)
+    yield from weights_left_float(draft.model, draft.ctx, per_channel=draft.options.per_channel)
+
+
+def _careful(draft: Draft, rule: Rule, count: int | None) -> Iterator[Finding]:
+    if draft.plan.linear:
+        yield from refine(draft, rule, count)
+    teacher = clone(draft.model)
+    judge = Judge(teacher, draft.judging, draft.ctx.runtime)
+    _edit(draft)
+    yield from store(draft, judge)
+    yield from mend(draft, teacher, judge)
 
 
 def _few(draft: Draft) -> Iterator[Finding]:
@@ -104,15 +111,15 @@ def _islands(text: str | int) -> int | None:
     return int(text)
 
 
-def _edit(draft: Draft) -> Iterator[Finding]:
-    """Write the placement; what stays float keeps int8 weights where the target can store them so."""
-    model, options = draft.model, draft.options
-    target, live = draft.ctx.target, draft.request.live
+def _edit(draft: Draft) -> None:
+    """Write the placement."""
+    options, target, live = draft.options, draft.ctx.target, draft.request.live
+    if not draft.plan.linear:
+        return
     channels, clip, low_bits = options.per_channel, options.clip, options.low_bits
-    editor = Editor(model, target, per_channel=channels, clip=clip, low_bits=low_bits, live=live)
+    editor = Editor(draft.model, target, per_channel=channels, clip=clip, low_bits=low_bits, live=live)
     editor.apply(draft.plan, draft.grids)
-    drop_unused(model)
-    yield from weights_left_float(model, draft.ctx, per_channel=options.per_channel)
+    drop_unused(draft.model)
 
 
 def _left(draft: Draft) -> Iterator[Finding]:

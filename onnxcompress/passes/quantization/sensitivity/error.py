@@ -1,10 +1,11 @@
 """How far outputs are from the float model's.
 
-    e = mean over outputs of  sum ||y' - y||^2 / sum ||y - mean(y)||^2
+    e = mean over outputs of  ( mean over samples of ||y' - y|| )^2 / ( mean over samples of ||y - mean(y)||^2 )
 
 with the mean of each output's entry over the samples: what is the same for every sample (anchors of a detector, the
 common direction of embeddings, a bias) decides nothing and does not hide an error. Where there is but one sample, or
-an output hardly depends on it, the plain energy stands below.
+an output hardly depends on it, the plain energy stands below. The distances are averaged before they are squared: in
+a recogniser one sample that jumps to another reading would outweigh all others.
 """
 
 from __future__ import annotations
@@ -24,21 +25,27 @@ class Reference:
 
     Args:
         runs: For each run, the compared tensors, float64.
+        counts: Samples of each run; a tensor whose first axis is not the samples counts as one.
     """
 
-    def __init__(self, runs: Runs) -> None:
-        self._runs = runs
-        self._scale = [_spread([run[i] for run in runs]) for i in range(len(runs[0]) if runs else 0)]
+    def __init__(self, runs: Runs, counts: Sequence[int]) -> None:
+        self._runs, self._counts = runs, counts
+        outputs = range(len(runs[0]) if runs else 0)
+        self._scale = [_spread([rows(run[i], n) for run, n in zip(runs, counts, strict=True)]) for i in outputs]
 
     def error(self, runs: Runs) -> float:
         """Mean over the outputs of the squared relative error; infinite where a number is not finite."""
-        parts = [
-            sum(float(np.square(y[i] - w[i]).sum()) for y, w in zip(runs, self._runs, strict=True)) / scale
-            for i, scale in enumerate(self._scale)
-            if scale > 0
-        ]
+        parts = [self._distance(runs, i) ** 2 / scale for i, scale in enumerate(self._scale) if scale > 0]
         found = float(np.mean(parts)) if parts else 0.0
         return found if np.isfinite(found) else np.inf
+
+    def _distance(self, runs: Runs, i: int) -> float:
+        """Mean over the samples of the distance in output `i`."""
+        found = [
+            np.sqrt(np.square(rows(y[i] - w[i], n)).sum(axis=1))
+            for y, w, n in zip(runs, self._runs, self._counts, strict=True)
+        ]
+        return float(np.concatenate(found).mean())
 
     def agreement(self, runs: Runs) -> float:
         """Share of samples whose largest entry stays, of outputs [samples, classes]; 1 where there is none."""
@@ -51,11 +58,17 @@ class Reference:
         return same / total if total else 1.0
 
 
+def rows(array: np.ndarray, count: int) -> np.ndarray:
+    """The tensor with one row a sample; one row where its first axis is not the samples."""
+    return array.reshape(count, -1) if array.ndim and len(array) == count else array.reshape(1, -1)
+
+
 def _spread(parts: Sequence[np.ndarray]) -> float:
-    energy = sum(float(np.square(p).sum()) for p in parts)
-    shapes = {p.shape[1:] for p in parts if p.ndim}
-    if len(shapes) != 1 or any(not p.ndim for p in parts):
+    """Mean over the samples of the energy around the mean sample, or of the energy itself."""
+    count = sum(len(p) for p in parts)
+    energy = sum(float(np.square(p).sum()) for p in parts) / count
+    if count < 2 or len({p.shape[1] for p in parts}) != 1:
         return energy
-    stacked = np.concatenate(parts)
-    spread = float(np.square(stacked - stacked.mean(axis=0)).sum()) if len(stacked) > 1 else 0.0
+    mean = sum(p.sum(axis=0) for p in parts) / count
+    spread = sum(float(np.square(p - mean).sum()) for p in parts) / count
     return spread if spread > _LEAST_SPREAD * energy else energy

@@ -6,7 +6,9 @@ nearly add up, and the static time of a placement (see `prices`), the next islan
     (share of the summed error that its placement is rid of) / (share of the integer model's time that it costs)
 
 as long as that ratio is worth it. After each island the whole, without the islands chosen so far, is run once: the
-search stops where the outputs are near enough. A tensor whose placement costs no time at all (an integer kernel that is
+search stops where the outputs are near enough, and of the islands found only those stay up to which the error fell (on
+few samples it is noisy: an island that leaves more than before is passed, and dropped with those after it unless a
+later one makes up for it). A tensor whose placement costs no time at all (an integer kernel that is
 slower than float between float neighbours) is worth any gain.
 """
 
@@ -23,8 +25,9 @@ NEAR = 0.001
 """Squared relative error (30 dB) at which nothing more is looked for."""
 
 _WORTH = 2.0  # least share of the error for a share of the time
-_LEAST = 0.02  # least share of the error at all
+_LEAST = 0.03  # least share of the error at all
 _MOST_TIME = 0.25  # of the integer model's time, for all islands together
+_NEARLY = 1.1  # errors closer than this count as one: they come from two dozen samples
 _LOOKED_AT = 12  # worst tensors weighed for each island
 
 
@@ -83,6 +86,7 @@ class Search:
             error: Error of the whole without islands.
         """
         found: list[Island] = []
+        before = error
         plan, spent = self._whole_plan, 0.0
         for _ in range(evaluations if count is None else count):
             if count is None and error <= NEAR:
@@ -93,7 +97,7 @@ class Search:
             plan, spent = step.plan, spent + step.time
             error = self._whole(self.active(plan))
             found.append(Island(step.root, self._errors[step.root], step.time, error))
-        return found
+        return found if count is not None else _down_to_the_best(found, before)
 
     def active(self, plan: Plan) -> list[str]:
         """Leading tensors of the first placement of which a member still has its pair."""
@@ -114,9 +118,17 @@ class Search:
         return max(steps, key=lambda s: (s.gain / max(s.time, 1e-3), s.gain), default=None)
 
     def _step(self, plan: Plan, chosen: list[str], root: str, total: float) -> Step:
-        islands = self.names([*chosen, root])
+        islands = (*self._request.islands, *self.names([*chosen, root]))
         after = place(replace(self._request, islands=islands))
         still = set(self.active(after))
         gain = sum(self._errors[name] for name in self.active(plan) if name not in still)
         time = (self._pricing.time(after) - self._pricing.time(plan)) / max(self.time, 1e-9)
         return Step(root, after, gain / total if total else 0.0, time)
+
+
+def _down_to_the_best(found: list[Island], before: float) -> list[Island]:
+    """The shortest beginning whose error is nearly the least of all."""
+    least = min([before, *(island.left for island in found)])
+    if before <= _NEARLY * least:
+        return []
+    return found[: 1 + next(i for i, island in enumerate(found) if island.left <= _NEARLY * least)]

@@ -35,23 +35,25 @@ class Prices:
         dequantize: An element of DequantizeLinear.
         float_passing: An element of an Add, pool or concatenation in float.
         integer_passing: The same in integers.
+        seam: Calling one Q or DQ kernel, whatever its size.
     """
 
     float_mac: float = 0.018
     integer_mac: float = 0.005
-    float_depthwise_mac: float = 0.030
-    integer_depthwise_mac: float = 0.055
-    float_store: float = 0.1
+    float_depthwise_mac: float = 0.018
+    integer_depthwise_mac: float = 0.005
+    float_store: float = 0.15
     integer_store: float = 0.15
-    quantize: float = 0.25
+    quantize: float = 0.3
     dequantize: float = 0.15
     float_passing: float = 0.2
-    integer_passing: float = 0.3
+    integer_passing: float = 0.2
+    seam: float = 0.0
 
     @classmethod
     def of(cls, target: Target) -> Prices:
         """The target's table; what it does not say has the default."""
-        given = target.options.get("prices", {})
+        given = target.prices
         return cls(**{f.name: float(given[f.name]) for f in fields(cls) if f.name in given})
 
 
@@ -97,8 +99,8 @@ class Pricing:
         made = pair.sealed and producer is not None and producer in inside
         readers = {node for node, _ in pair.readers}
         float_readers = pair.value.is_graph_output() or any(u.node not in readers for u in pair.value.uses())
-        cost = 0.0 if made else p.quantize * size
-        return cost + (p.dequantize * size if pair.sealed and float_readers else 0.0)
+        cost = 0.0 if made else p.quantize * size + p.seam
+        return cost + (p.dequantize * size + p.seam if pair.sealed and float_readers else 0.0)
 
     def _elements(self, value: ir.Value) -> int:
         name = value.name or ""

@@ -20,7 +20,7 @@ from onnxcompress.passes.quantization.linear import linear_of
 from onnxcompress.passes.quantization.placement.plan import Plan
 from onnxcompress.passes.quantization.scales import Grid, clip_of, expanded, stored_form
 from onnxcompress.passes.quantization.sensitivity.error import Reference
-from onnxcompress.runtime import Session, feeds_of, one_thread, runnable_part
+from onnxcompress.runtime import Session, feeds_of, in_order, one_thread, runnable_part, runs_at_once
 from onnxcompress.runtime.session import is_tensor
 from onnxcompress.verify.numbers import is_numeric
 from onnxcompress.verify.producers import comparable
@@ -61,10 +61,11 @@ class Probe:
         self._switches = Switches(switched, plan, grids, per_channel=per_channel, kind=kind)
         names = comparable(part)
         self._session = Session(switched, one_thread(ctx.runtime), taps=names)
-        self._feeds = [feeds.arrays for feeds in feeds_of(part, samples, batch=_BATCH)]
+        runs = list(feeds_of(part, samples, batch=_BATCH))
+        self._feeds = [feeds.arrays for feeds in runs]
         self._names = self._numbers(names)
-        self.evaluations = 0
-        self.reference = Reference(self._run((), (), {}))
+        self.evaluations, self._at_once = 0, runs_at_once(ctx.runtime)
+        self.reference = Reference(self._run((), (), {}), [len(feeds.indices) for feeds in runs])
 
     @property
     def blind(self) -> bool:
@@ -111,7 +112,9 @@ class Probe:
         self, tensors: Collection[str], weights: Collection[str], grids: Mapping[str, Grid]
     ) -> list[list[np.ndarray]]:
         extra = self._switches.feeds(set(tensors), set(weights), {**self._grids, **grids})
-        return [self._one(feeds, extra) for feeds in self._feeds] if self._names else []
+        if not self._names:
+            return []
+        return list(in_order(lambda feeds: self._one(feeds, extra), self._feeds, self._at_once))
 
     def _one(self, feeds: Mapping[str, np.ndarray], extra: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         found = self._session.run({**feeds, **extra}, self._names)

@@ -13,11 +13,13 @@ from onnxcompress.passes.quantization.scales import Grid
 from onnxcompress.passes.quantization.sensitivity.choice import choose
 from onnxcompress.passes.quantization.sensitivity.islands import NEAR, Island, Search
 from onnxcompress.passes.quantization.sensitivity.probe import Probe
+from onnxcompress.passes.quantization.sensitivity.profit import profit
 from onnxcompress.passes.quantization.sensitivity.ranking import rank
 from onnxcompress.passes.quantization.sensitivity.snr import signal_to_noise
-from onnxcompress.report import Finding
+from onnxcompress.report import Finding, Severity
 
 _SAMPLES = 24
+_NOT_FASTER = 0.95  # integer time over float time
 _OTHERS = ("uniform", "kl", "histogram")
 
 
@@ -44,6 +46,22 @@ def refine(draft: Draft, rule: Rule, count: int | None) -> Iterator[Finding]:
     grids, changes = _ranges(draft, probe, rule, errors, evaluations // 4)
     yield from changes
     yield from _islands(draft, probe, errors, grids, count, evaluations // 4)
+
+
+def thrift(draft: Draft) -> Iterator[Finding]:
+    """Leave float what integers would only slow down; before anything is calibrated."""
+    found = profit(draft.request, draft.plan)
+    if found.tensors:
+        draft.leave(found.tensors)
+    for root, saved in found.saved.items():
+        message = f"stays float: with it in integers the model's estimated time is {100 * saved:.1f} % longer"
+        yield Finding("QUANT-NO-GAIN", message, node=root, numbers={"time": round(-saved, 4)})
+    if found.integer > _NOT_FASTER * found.floating:
+        message = (
+            f"{draft.ctx.target.name} is expected to run the multiplying nodes in integers at "
+            f"{found.floating / max(found.integer, 1e-9):.2f} times the speed of float: measure with --latency"
+        )
+        yield Finding("QUANT-NOT-FASTER", message, severity=Severity.WARNING)
 
 
 def _few(samples: DataSource) -> DataSource:

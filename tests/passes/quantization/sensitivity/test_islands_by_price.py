@@ -68,3 +68,12 @@ def test_nothing_is_looked_for_where_the_outputs_are_near_enough() -> None:
     errors = dict.fromkeys(draft.plan.members(), 0.01)
     assert _search(draft, errors).run(None, 8, 1e-4) == []
     assert len(_search(draft, errors).run(2, 8, 1e-4)) == 2
+
+
+def test_islands_after_the_one_with_the_least_error_are_dropped() -> None:
+    draft = _draft()
+    errors = dict.fromkeys(draft.plan.members(), 1e-6) | {"ha": 0.2, "hd": 0.05}
+    left = iter([0.04, 0.3, 0.3, 0.3])
+    found = _search(draft, errors, lambda names: next(left)).run(None, 2, 0.25)
+    assert [island.left for island in found] == [0.04]
+    assert _search(draft, errors, lambda names: 0.4).run(None, 2, 0.25) == []

@@ -69,18 +69,26 @@ def test_what_is_the_same_for_every_sample_does_not_hide_an_error() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(size=(32, 4))
     noise = rng.normal(size=y.shape) * 0.1
-    plain, shifted = (Reference([[y + c]]).error([[y + c + noise]]) for c in (0.0, 30.0))
+    plain, shifted = (Reference([[y + c]], [32]).error([[y + c + noise]]) for c in (0.0, 30.0))
     assert plain == pytest.approx(shifted) and plain == pytest.approx(0.01, rel=0.4)
 
 
 def test_one_sample_or_a_constant_output_counts_by_its_energy() -> None:
     y = np.full((5, 3), 2.0)
-    assert Reference([[y]]).error([[y * 1.1]]) == pytest.approx(0.01)
-    assert Reference([[y[:1]]]).error([[y[:1] * 1.1]]) == pytest.approx(0.01)
-    assert Reference([[y]]).error([[y * np.nan]]) == np.inf
+    assert Reference([[y]], [5]).error([[y * 1.1]]) == pytest.approx(0.01)
+    assert Reference([[y[:1]]], [1]).error([[y[:1] * 1.1]]) == pytest.approx(0.01)
+    assert Reference([[y]], [5]).error([[y * np.nan]]) == np.inf
 
 
 def test_agreement_counts_classes_over_all_runs() -> None:
     runs = [[np.eye(3)], [np.eye(3)[:1]]]
     other = [[np.eye(3)], [np.eye(3)[1:2]]]
-    assert Reference(runs).agreement(other) == 0.75
+    assert Reference(runs, [3, 1]).agreement(other) == 0.75
+
+
+def test_one_sample_that_jumps_does_not_outweigh_the_others() -> None:
+    y = np.random.default_rng(1).normal(size=(25, 8))
+    jumps, drifts = y.copy(), y + 0.3
+    jumps[3] += 3.0
+    found = [Reference([[y]], [25]).error([[other]]) for other in (jumps, drifts)]
+    assert found[0] < found[1] / 4
