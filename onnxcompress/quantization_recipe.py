@@ -25,9 +25,11 @@ def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
     Raises:
         UsageError: Where an option belongs to the pass that does not run.
     """
-    options = {key: value for key, value in given.items() if key not in ("requantize", "dynamic")}
+    options = {key: value for key, value in given.items() if key not in ("requantize", "dynamic", "float16")}
     first: Entries = [("remove-qdq", {})] if given.get("requantize") else []
     first += [("normalize", {}), ("fold-batchnorm", {})]
+    if given.get("float16"):
+        return [*first, ("convert-float", _only_float16(options))]
     if given.get("dynamic"):
         return [*first, ("quantize-dynamic", _dynamic(options, has_data))]
     if options.get("activations") == "none":
@@ -36,6 +38,18 @@ def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
     main, other = ("insert-qdq", "quantize-weights") if has_data else ("quantize-weights", "insert-qdq")
     _refuse_options_of(other, main, options, has_data)
     return [*first, (main, options)]
+
+
+def _only_float16(options: dict[str, Any]) -> dict[str, Any]:
+    """No options: none of the integer passes' means anything for float16."""
+    for key in sorted(options):
+        raise UsageError(
+            f"--{key.replace('_', '-')} does not go with --float16",
+            why="float16 has neither scales nor ranges",
+            hint="Leave out one of the two.",
+            code="USAGE-UNKNOWN-OPTION",
+        )
+    return options
 
 
 def _dynamic(options: dict[str, Any], has_data: bool) -> dict[str, Any]:

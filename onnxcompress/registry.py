@@ -39,6 +39,7 @@ BUILT_IN: Mapping[str, str] = types.MappingProxyType(
         "insert-qdq": "onnxcompress.passes.insert_qdq:InsertQDQ",
         "round-weights": "onnxcompress.passes.round_weights:RoundWeights",
         "correct-bias": "onnxcompress.passes.correct_bias:CorrectBias",
+        "convert-float": "onnxcompress.passes.convert_float:ConvertFloat",
         "distill": "onnxcompress.passes.distill:Distill",
     }
 )

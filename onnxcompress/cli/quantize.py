@@ -28,6 +28,7 @@ class StartFlags(Group):
     dynamic: bool = flag(
         False, "Find the ranges at every inference: MatMul and Gemm in int8 on ONNX Runtime, no data.", "--dynamic"
     )
+    float16: bool = flag(False, "Weights and arithmetic in float16, half the bytes, in place of integers.", "--float16")
     requantize: bool = flag(False, "Make a model that is quantized already float first.", "--requantize")
 
 
@@ -51,6 +52,7 @@ def quantize(
         from onnxcompress.api import recipe_for
 
         given = {**options, "requantize": start.requantize or None, "dynamic": start.dynamic or None}
+        given["float16"] = start.float16 or None
         return recipe_for("quantize", given, has_data=data.data is not None, settings=settings)
 
     execute(
