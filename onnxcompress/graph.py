@@ -131,7 +131,7 @@ def fresh_name(taken: set[str], base: str) -> str:
 
 def add_initializer(graph: ir.Graph, name: str, array: np.ndarray | ir.TensorProtocol) -> ir.Value:
     """Register a new constant in `graph` and return its value."""
-    tensor = ir.tensor(array, name=name) if isinstance(array, np.ndarray) else array
+    tensor = ir.Tensor(array, name=name) if isinstance(array, np.ndarray) else array
     value = ir.Value(
         name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
     )

@@ -170,14 +170,15 @@ def test_a_convolution_that_makes_the_output_still_writes_integers() -> None:
     assert kernels(quantized, OPTIONS).integer == {"QLinearConv": 1} and sqnr(model, quantized, data) > 30
 
 
-def test_gates_and_normalization_stay_float() -> None:
+def test_gates_run_on_integers_and_normalization_stays_float() -> None:
     text = """g (float[N,4,32] x) => (float[N,4,32] y) {
       n = LayerNormalization(x, s)  h = MatMul(n, w1)  g = Sigmoid(h)
       m = Mul(h, g)  o = MatMul(m, w2)  y = Add(o, x) }"""
     model, data = model_of(text, {"s": (32,), "w1": (32, 32), "w2": (32, 32)}), samples(4, 32)
     quantized, _ = quantize(model, data)
-    assert pairs(quantized) == {"n", "m"}
-    assert kernels(quantized, OPTIONS).integer == {"MatMulIntegerToFloat": 2} and sqnr(model, quantized, data) > 25
+    assert pairs(quantized) == {"n", "h", "g", "m"}
+    expected = {"MatMulIntegerToFloat": 1, "QLinearMatMul": 1, "QLinearMul": 1, "QLinearSigmoid": 1}
+    assert kernels(quantized, OPTIONS).integer == expected and sqnr(model, quantized, data) > 25
 
 
 def test_old_operator_sets_are_raised_with_names_kept() -> None:
@@ -372,7 +373,7 @@ def test_a_percentile_is_above_0_and_at_most_100(percentile: float) -> None:
         quantize(model_of(RESNET, SIZES), samples(3, 12, 12), calibrator="histogram", percentile=percentile)
 
 
-@pytest.mark.parametrize("target", ["ort-x86-vnni", "openvino"])
+@pytest.mark.parametrize("target", ["ort-x86-vnni", "qnn"])
 def test_weights_of_nodes_that_stay_float_become_int8_all_the_same(target: str) -> None:
     text = """g (float[T,N,8] x, int64[N] i) => (float[N,1,4] y, float[N,8] e) {
       e = Gather(table, i)  s, h = LSTM<hidden_size=16>(x, w, r)
@@ -394,3 +395,10 @@ def test_a_weight_that_int8_would_change_too_much_stays_float() -> None:
     small, findings = quantize(model, {"x": RNG.normal(size=(5, 12, 8)).astype(np.float32)})
     assert [f.node for f in findings if f.code == "QUANT-INEXACT"] == ["r"]
     assert "r" in small.graph.initializers and "w_quantized" in small.graph.initializers
+
+
+def test_openvino_gets_recurrent_weights_as_float_constants() -> None:
+    text = "g (float[T,N,8] x) => (float[T,1,N,16] y) { y = LSTM<hidden_size=16>(x, w, r) }"
+    model = model_of(text, {"w": (1, 64, 8), "r": (1, 64, 16)})
+    small, _ = quantize(model, {"x": RNG.normal(size=(5, 12, 8)).astype(np.float32)}, target="openvino")
+    assert set(small.graph.initializers) == {"w", "r"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from onnxcompress.passes.quantization.placement.partition import Partitions
 from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes
 
 
-def one_scale(request: Request, plan: Plan, parts: Partitions) -> None:
+def one_scale(request: Request, plan: Plan) -> None:
     """Unite the scales around every Concat."""
     for node in nodes(request.graph):
         if node.op_type != "Concat":

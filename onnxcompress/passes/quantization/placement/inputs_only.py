@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onnxcompress.passes.quantization.linear import Linear
-from onnxcompress.passes.quantization.placement.concat import one_scale
 from onnxcompress.passes.quantization.placement.followers import norms, resizes
 from onnxcompress.passes.quantization.placement.heads import heads
 from onnxcompress.passes.quantization.placement.partition import Partitions, partitions
@@ -23,7 +22,6 @@ RULES: dict[str, Callable[[Request, Plan, Partitions], None]] = {
     "layer-normalization": norms,
     "heads": heads,
     "pools": pools,
-    "concat-scale": one_scale,
 }
 """By the name that a target's `extra_pairs` gives them, in the order in which they apply."""
 

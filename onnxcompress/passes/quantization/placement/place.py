@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onnxcompress.passes.quantization.linear import Linear
+from onnxcompress.passes.quantization.placement.concat import one_scale
 from onnxcompress.passes.quantization.placement.eligible import eligible
 from onnxcompress.passes.quantization.placement.everywhere import place_everywhere
 from onnxcompress.passes.quantization.placement.full import place_full
@@ -25,4 +26,6 @@ def place(request: Request) -> Plan:
     candidates = eligible(request, plan)
     _rule(request)(request, plan, candidates)
     product_types(request, plan)
+    if request.target.shared_concat:
+        one_scale(request, plan)
     return plan
