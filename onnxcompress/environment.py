@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,18 @@ if TYPE_CHECKING:
 
 _INTEGER_EXTENSIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 _PACKAGES = ("onnxcompress", "onnx", "onnx-ir", "onnxruntime", "numpy", "torch")
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be computed again: ``ONNXCOMPRESS_CACHE``, else the platform's."""
+    named = os.environ.get("ONNXCOMPRESS_CACHE")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "onnxcompress/cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/onnxcompress"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnxcompress"
 
 
 def environment(options: RuntimeOptions) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from onnxcompress import graph, model_io, verify
+from onnxcompress.calibrators.store import Statistics
 from onnxcompress.cost import costs
 from onnxcompress.data import DataSource, canonical, open_data, remarks
 from onnxcompress.environment import environment
@@ -30,8 +31,6 @@ from onnxcompress.targets import Target, load_target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-    from onnxcompress.calibrators import Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +96,7 @@ class PassManager:
         memory_bytes: int = 1 << 30,
         also: Sequence[Target] = (),
         statistics: Statistics | None = None,
+        strict: bool = False,
         progress: Progress = silent,
     ) -> Result:
         """Compress `model`.
@@ -114,7 +114,8 @@ class PassManager:
             executor: Runs independent shards.
             memory_bytes: Ceiling for one layer's statistics and factors.
             also: Other targets that the same samples will be used for.
-            statistics: What runs on the same model and samples share.
+            statistics: Histograms that runs on the same model and samples share.
+            strict: Refuse NaN and infinity inside the model, where they would only be told.
             progress: Told how far long steps are.
 
         Returns:
@@ -136,7 +137,6 @@ class PassManager:
             teacher=original if teacher is None else model_io.load(teacher),
             target=self.target,
             also=tuple(also),
-            statistics=statistics,
             data=samples,
             held_out=held_out,
             shapes=dict(shapes or {}),
@@ -144,6 +144,8 @@ class PassManager:
             runtime=runtime or RuntimeOptions(),
             seed=seed,
             executor=executor,
+            statistics=statistics or Statistics(executor=executor),
+            strict=strict,
             memory_bytes=memory_bytes,
             verify=self.verify,
             progress=progress,

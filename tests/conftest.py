@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,3 +70,11 @@ def real_data() -> Path:
     if folder is None:
         pytest.skip(f"{VARIABLE} names no folder with models")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder for the tests, so that none reads or writes the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONNXCOMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

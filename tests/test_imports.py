@@ -34,7 +34,7 @@ FLOORS = [
     },
     {"passes", "interop"},
     {"distill", "calibrators", "verify"},
-    {"runtime", "shapes", "cost", "data", "targets", "environment", "report.page"},
+    {"runtime", "shapes", "cost", "data", "targets", "environment", "executors", "report.page"},
     {"graph"},
     {"model_io"},
     {"errors", "runtime_options", "passes.base", "report"},

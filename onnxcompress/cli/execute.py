@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxcompress.cli.console import Terminal, write_result
-from onnxcompress.cli.options import DataFlags, LogFlags, MachineFlags, OutputFlags, QualityFlags, ScopeFlags
+from onnxcompress.cli.options import (
+    CalibrationFlags,
+    DataFlags,
+    LogFlags,
+    MachineFlags,
+    OutputFlags,
+    QualityFlags,
+    ScopeFlags,
+)
 from onnxcompress.errors import CompressError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +37,7 @@ class Flags:
     runtime: MachineFlags
     scope: ScopeFlags
     log: LogFlags
+    calibration: CalibrationFlags = field(default_factory=CalibrationFlags)
 
     def settings(self) -> dict[str, Any]:
         """Those settings of a recipe that were given as flags."""
@@ -198,6 +207,7 @@ def _run(
     targets: list[str],
 ) -> Results:
     from onnxcompress.api import run_recipe
+    from onnxcompress.executors import open_executor
     from onnxcompress.several import Results, run_recipe_for
 
     records: list[PassRecord] = []
@@ -217,6 +227,8 @@ def _run(
         "shapes": flags.runtime.shapes(),
         "runtime": flags.runtime.options(),
         "memory_bytes": flags.runtime.memory_bytes(),
+        "cache": flags.calibration.folder(),
+        "strict": flags.calibration.strict,
         "metric": _metric(flags.quality.metric),
         "latency": flags.quality.latency,
         "progress": progress,
@@ -224,9 +236,10 @@ def _run(
         **flags.settings(),
     }
     try:
-        if len(targets) > 1:
-            return run_recipe_for(targets, recipe, source, **{k: v for k, v in given.items() if k != "target"})
-        return Results({"": run_recipe(recipe, source, **given)})
+        with open_executor(flags.calibration.executor, flags.calibration.workers) as given["executor"]:
+            if len(targets) > 1:
+                return run_recipe_for(targets, recipe, source, **{k: v for k, v in given.items() if k != "target"})
+            return Results({"": run_recipe(recipe, source, **given)})
     except CompressError:
         if flags.log.verbose:
             _show_findings(records, terminal)

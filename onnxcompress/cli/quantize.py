@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from onnxcompress.cli.build import PassFlags, build
 from onnxcompress.cli.execute import Flags, execute
 from onnxcompress.cli.options import (
+    CalibrationFlags,
     DataFlags,
     Group,
     LogFlags,
@@ -38,6 +39,7 @@ def quantize(
     start: StartFlags,
     output: OutputFlags,
     data: DataFlags,
+    calibration: CalibrationFlags,
     quality: QualityFlags,
     runtime: MachineFlags,
     scope: ScopeFlags,
@@ -58,7 +60,7 @@ def quantize(
     execute(
         model,
         recipe,
-        Flags(output, data, quality, runtime, scope, log),
+        Flags(output, data, quality, runtime, scope, log, calibration),
         suffix="int8",
         several=True,
         without_data=""

@@ -12,6 +12,7 @@ import typer
 from onnxcompress.cli.build import build
 from onnxcompress.cli.execute import Flags, execute
 from onnxcompress.cli.options import (
+    CalibrationFlags,
     DataFlags,
     Group,
     LogFlags,
@@ -66,6 +67,7 @@ def run(
     recipe: RecipeFlags,
     output: OutputFlags,
     data: DataFlags,
+    calibration: CalibrationFlags,
     quality: QualityFlags,
     runtime: MachineFlags,
     scope: ScopeFlags,
@@ -79,7 +81,7 @@ def run(
     def make(settings: dict[str, Any]) -> Recipe:
         return _recipe(what, recipe, settings, has_data=data.data is not None)
 
-    flags = Flags(output, data, quality, runtime, scope, log)
+    flags = Flags(output, data, quality, runtime, scope, log, calibration)
     execute(model, make, flags, suffix="compressed", teacher=recipe.teacher, several=True)
 
 

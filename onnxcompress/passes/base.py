@@ -92,7 +92,7 @@ class Context:
         teacher: The model to imitate; the original where the user gave none.
         target: Deployment target (data types, placement, alignment).
         also: Other targets that get a file from the same run; what they need is counted in the same pass over the data.
-        statistics: Histograms that runs share; None where there is nothing to share.
+        statistics: Histograms that passes and runs share; None where there is nothing to share.
         data: Samples for calibration, reconstruction and training; None where the user gave none.
         held_out: Samples that only measure; never used to calibrate.
         shapes: Sizes for dynamic inputs by input name (``--shape x:1x3x224x224``).
@@ -102,6 +102,7 @@ class Context:
         executor: Runs independent shards; None means in this thread.
         memory_bytes: Ceiling for one layer's statistics and factors.
         verify: ``quick`` or ``full``.
+        strict: Refuse NaN and infinity inside the model, by the tensor's name, where they would only be told.
         progress: Told how far long steps are.
         analyses: Cache of results about the current graph.
     """
@@ -120,6 +121,7 @@ class Context:
     executor: Executor | None = None
     memory_bytes: int = 1 << 30
     verify: str = "quick"
+    strict: bool = False
     progress: Progress = silent
     analyses: Analyses = field(default_factory=Analyses)
 

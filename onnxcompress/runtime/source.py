@@ -125,10 +125,23 @@ def feeds_of(
     plan = plan_runs(model, {name: array.shape for name, array in source.read([0]).items()})
     if plan.unit is not None and plan.unit > 1 and len(source) % plan.unit and findings is not None:
         findings.append(_padding_finding(plan.unit, len(source)))
-    size = plan.unit or (max(1, batch) if source.uniform else 1)
+    size = _size(plan, source, batch)
     for start in range(0, len(source), size):
         chosen = np.arange(start, min(start + size, len(source)))
         yield from _feeds(plan, source.read(chosen), chosen)
+
+
+def run_size(model: ir.Model, source: DataSource, batch: int) -> int:
+    """How many samples `feeds_of` takes at a time.
+
+    Raises:
+        DataError: Where the samples do not fit the model.
+    """
+    return _size(plan_runs(model, {name: array.shape for name, array in source.read([0]).items()}), source, batch)
+
+
+def _size(plan: RunPlan, source: DataSource, batch: int) -> int:
+    return plan.unit or (max(1, batch) if source.uniform else 1)
 
 
 def _feeds(plan: RunPlan, samples: Mapping[str, np.ndarray], chosen: np.ndarray) -> Iterator[RunFeeds]:

@@ -70,6 +70,29 @@ def test_a_choice_of_samples_does_not_depend_on_their_order(folder, command):
     assert len(shas) == 1
 
 
+def test_the_cache_and_another_calibrator(folder, command, tmp_path):
+    order = np.arange(SAMPLES)
+    plain = written(folder, command, "plain", order, "--cache", "off")
+    caches = set()
+    for name, given in (("first", order), ("second", order[::-1])):
+        kept = tmp_path / name
+        assert written(folder, command, name, given, "--cache", str(kept)) == plain
+        assert written(folder, command, f"{name}-again", given, "--cache", str(kept)) == plain
+        (file,) = kept.iterdir()
+        assert file.stat().st_mode & 0o777 == 0o600
+        caches.add((file.name, hashlib.sha256(file.read_bytes()).hexdigest()))
+        kl = written(folder, command, f"{name}-kl", given, "--cache", str(kept), "--calibrator", "kl")
+        assert kl == written(folder, command, f"{name}-bare", given, "--cache", "off", "--calibrator", "kl")
+    assert len(caches) == 1
+
+
+@pytest.mark.ci
+def test_processes_give_the_same_file(folder, command):
+    order = np.arange(SAMPLES)
+    shas = {written(folder, command, f"w{n}", order, "--cache", "off", "--workers", str(n)) for n in (0, 1, 2)}
+    assert len(shas) == 1
+
+
 @pytest.mark.ci
 def test_twenty_runs_give_one_file(folder, command):
     shas = set()

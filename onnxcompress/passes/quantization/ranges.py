@@ -43,19 +43,18 @@ def histograms(
 ) -> dict[str, FloatHistogram]:
     """A histogram for every tensor with a scale of its own; a group that shares one is merged.
 
-    Where the context shares its statistics, what the plans in `others` need is counted in the same pass.
+    What the plans in `others` need is counted in the same pass.
     """
     groups = plan.members()
     names = [name for root, members in groups.items() for name in (members if ctx.target.shared_concat else [root])]
-    further = [name for other in others for name in other.pairs] if ctx.statistics is not None else []
-    found = (ctx.statistics or Statistics()).collect(
+    further = [name for other in others for name in other.pairs]
+    found = (ctx.statistics or Statistics(executor=ctx.executor)).collect(
         model,
         samples,
         [*names, *further],
         options=ctx.runtime,
         progress=ctx.progress,
         memory_bytes=ctx.memory_bytes,
-        executor=None,
     )
     if not ctx.target.shared_concat:
         return {root: found[root] for root in groups}

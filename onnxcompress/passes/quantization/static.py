@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from onnxcompress.calibrators.finite import not_finite
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import clone, is_constant, iter_nodes, label, scopes
 from onnxcompress.passes.quantization import kernels
@@ -54,6 +55,7 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     if draft.plan.linear:
         yield from _few(draft)
         draft.calibrate(rule)
+        yield from not_finite(draft.found, strict=ctx.strict)
     yield from _fast(draft) if options.effort == "fast" else _careful(draft, rule, count)
     yield from _left(draft)
     yield _summary(draft, rule) if draft.plan.linear else _nothing(ctx)
