@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from onnxcompress.errors import UsageError
@@ -21,7 +19,6 @@ from onnxcompress.recipe import Recipe
 from onnxcompress.registry import make_pass
 
 if TYPE_CHECKING:
-    from onnxcompress.calibrators import Statistics
     from onnxcompress.data import DataSource
     from onnxcompress.result import Result
     from onnxcompress.several import Results
@@ -181,12 +178,12 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
         model: A path, an onnx.ModelProto or an onnx_ir.Model.
         data: `DataOptions`, or anything that `onnxcompress.data.open_data` takes.
         common: Keyword arguments of `PassManager.run` (eval_data, teacher, shapes, scope, runtime, metric, executor,
-            memory_bytes, statistics, strict, progress, seed),
-            and of `PassManager` (target, max_drop, min_sqnr, verify, allow_unchanged,
-            on_record); those given here win over the recipe's settings. ``latency=True`` also times both models;
+            memory_bytes, statistics, strict, progress, seed), and of `PassManager`
+            (target, max_drop, min_sqnr, verify, allow_unchanged, on_record); those given here win over the recipe's settings. ``latency=True`` also times both models;
             ``cache=FOLDER`` keeps calibration histograms there, for runs with another calibrator or target;
             ``only`` and ``exclude``, lists of node patterns, are another way to give ``scope``.
     """
+    from onnxcompress.calibrators.store import Statistics
     from onnxcompress.manager import PassManager
     from onnxcompress.model_io import load
 
@@ -195,9 +192,7 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
     timed = merged.pop("latency", False)
     only, exclude = (_patterns(merged.pop(key, ())) for key in ("only", "exclude"))
     merged.setdefault("scope", Scope(only, exclude))
-    cache = merged.pop("cache", None)
-    if cache is not None:
-        merged.setdefault("statistics", statistics_in(Path(cache), merged.get("executor")))
+    merged.setdefault("statistics", Statistics.kept_in(merged.pop("cache", None), merged.get("executor")))
     loaded = load(model)
     if isinstance(data, DataOptions):
         data, evaluation = data.open(loaded, seed=merged.get("seed", 0))
@@ -211,14 +206,6 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
         if not manager.target.name.startswith("ort"):
             result.report.notes.append(f"times are ONNX Runtime's here; they say nothing of {manager.target.name}")
     return result
-
-
-def statistics_in(folder: Path, executor: Executor | None) -> Statistics:
-    """A store of calibration histograms that is also kept in `folder`."""
-    from onnxcompress.calibrators.cache import Cache
-    from onnxcompress.calibrators.store import Statistics
-
-    return Statistics(cache=Cache(folder), executor=executor)
 
 
 def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:

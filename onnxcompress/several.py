@@ -9,16 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnxcompress.errors import CompressError, ResourceError, UsageError
 from onnxcompress.recipe import Recipe
 from onnxcompress.report.files import check_writable
 from onnxcompress.result import Result
 from onnxcompress.targets import load_target
-
-if TYPE_CHECKING:
-    from onnxcompress.calibrators import Statistics
 
 
 class Results(Mapping[str, Result]):
@@ -82,10 +79,12 @@ def run_recipe_for(targets: Sequence[str], recipe: Recipe, model: Any, *, data: 
         CompressError: Where one target fails, a gate included; then there is no result for any.
     """
     from onnxcompress.api import DataOptions
+    from onnxcompress.calibrators.store import Statistics
     from onnxcompress.data import canonical, open_data
     from onnxcompress.model_io import load
 
-    names, loaded, shared = check_names(targets), load(model), _shared(common)
+    names, loaded = check_names(targets), load(model)
+    shared = Statistics.kept_in(common.pop("cache", None), common.get("executor"))
     if isinstance(data, DataOptions):
         data, evaluation = data.open(loaded, seed=common.get("seed") or recipe.settings.get("seed", 0))
         common["eval_data"] = common.get("eval_data") or evaluation
@@ -96,15 +95,6 @@ def run_recipe_for(targets: Sequence[str], recipe: Recipe, model: Any, *, data: 
         settings = {**common, "target": name, "also": also, "statistics": shared}
         results[name] = _one(name, names, recipe, loaded, samples, settings)
     return Results(results)
-
-
-def _shared(common: dict[str, Any]) -> Statistics:
-    """One store for all targets, in the cache where there is one."""
-    from onnxcompress.api import statistics_in
-    from onnxcompress.calibrators.store import Statistics
-
-    cache, executor = common.pop("cache", None), common.get("executor")
-    return Statistics(executor=executor) if cache is None else statistics_in(Path(cache), executor)
 
 
 def _one(name: str, names: list[str], recipe: Recipe, model: Any, data: Any, settings: dict[str, Any]) -> Result:

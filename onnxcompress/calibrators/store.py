@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -44,6 +46,11 @@ class Statistics:
     def __init__(self, *, cache: Cache | None = None, executor: Executor | None = None) -> None:
         self._cache, self._executor = cache, executor
         self._kept: dict[str, Found] = {}
+
+    @classmethod
+    def kept_in(cls, folder: str | os.PathLike[str] | None, executor: Executor | None) -> Statistics:
+        """A store that is also kept in `folder`, where one is named."""
+        return cls(cache=None if folder is None else Cache(Path(folder)), executor=executor)
 
     def collect(
         self,

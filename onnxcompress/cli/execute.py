@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxcompress.cli.calibration import CalibrationFlags
 from onnxcompress.cli.console import Terminal, write_result
 from onnxcompress.cli.options import (
-    CalibrationFlags,
     DataFlags,
     LogFlags,
     MachineFlags,

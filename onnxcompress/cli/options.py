@@ -189,23 +189,6 @@ class MachineFlags(RuntimeFlags):
 
 
 @dataclass(frozen=True)
-class CalibrationFlags(Group):
-    """How statistics of tensors are gathered and kept."""
-
-    panel: ClassVar[str] = "Calibration"
-    workers: int = flag(0, "Processes that count; the result does not depend on it.", metavar="N")
-    executor: str | None = flag(None, "A Dask scheduler whose workers count.", metavar="dask://HOST:PORT")
-    cache: str | None = flag(None, "Folder for histograms; the user's cache folder by default.", metavar="DIR|off")
-    strict: bool = flag(False, "Refuse NaN and infinity inside the model; else they are told and left out.", "--strict")
-
-    def folder(self) -> Path | None:
-        """Where histograms are kept; None for nowhere."""
-        from onnxcompress.environment import cache_folder
-
-        return None if self.cache == "off" else Path(self.cache) if self.cache else cache_folder()
-
-
-@dataclass(frozen=True)
 class ScopeFlags(Group):
     """Which nodes are compressed; rewrites that keep the numbers are not bound by it."""
 

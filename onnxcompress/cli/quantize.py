@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from onnxcompress.cli.build import PassFlags, build
+from onnxcompress.cli.calibration import CalibrationFlags
 from onnxcompress.cli.execute import Flags, execute
 from onnxcompress.cli.options import (
-    CalibrationFlags,
     DataFlags,
     Group,
     LogFlags,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from onnxcompress.cli.build import build
+from onnxcompress.cli.calibration import CalibrationFlags
 from onnxcompress.cli.execute import Flags, execute
 from onnxcompress.cli.options import (
-    CalibrationFlags,
     DataFlags,
     Group,
     LogFlags,
