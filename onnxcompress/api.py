@@ -179,8 +179,8 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
         data: `DataOptions`, or anything that `onnxcompress.data.open_data` takes.
         common: Keyword arguments of `PassManager.run` (eval_data, teacher, shapes, scope, runtime, metric, executor,
             memory_bytes, statistics, strict, progress, seed), and of `PassManager`
-            (target, max_drop, min_sqnr, verify, allow_unchanged, on_record); those given here win over the recipe's settings.
-            ``latency=True`` also times both models;
+            (target, max_drop, min_sqnr, verify, allow_unchanged, on_record); those given here
+            win over the settings of the recipe. ``latency=True`` also times both models;
             ``cache=FOLDER`` keeps calibration histograms there, for runs with another calibrator or target;
             ``only`` and ``exclude``, lists of node patterns, are another way to give ``scope``.
     """
