@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnxcompress.calibrators.finite import not_finite
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import clone, is_constant, iter_nodes, label, scopes
-from onnxcompress.passes.quantization import kernels
+from onnxcompress.passes.quantization import kernels, saturation
 from onnxcompress.passes.quantization.already import refuse_quantized
 from onnxcompress.passes.quantization.draft import Draft
 from onnxcompress.passes.quantization.edit import Editor, drop_unused
@@ -157,4 +157,5 @@ def _checked(model: ir.Model, ctx: Context) -> Iterator[Finding]:
         yield told
     elif ctx.target.lint == "onnxruntime":
         yield from kernels.check(model, ctx.runtime)
+    yield from saturation.check(model, ctx.target)
     yield from lint(model, ctx.target)
