@@ -34,10 +34,23 @@ def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
         return [*first, ("quantize-dynamic", _dynamic(options, has_data))]
     if options.get("activations") == "none":
         del options["activations"]
-        has_data = False
+        return [*first, ("quantize-weights", _weights_alone(options))]
     main, other = ("insert-qdq", "quantize-weights") if has_data else ("quantize-weights", "insert-qdq")
     _refuse_options_of(other, main, options, has_data)
     return [*first, (main, options)]
+
+
+def _weights_alone(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, none of which may be about activations."""
+    known = {option.name for option in describe("quantize-weights").options}
+    for key in sorted(options.keys() - known):
+        raise UsageError(
+            f"--{key.replace('_', '-')} does not go with --activations none",
+            why="activations stay float, so that no range is chosen for them",
+            hint=f"Leave out --{key.replace('_', '-')}, or --activations none.",
+            code="USAGE-UNKNOWN-OPTION",
+        )
+    return options
 
 
 def _only_float16(options: dict[str, Any]) -> dict[str, Any]:

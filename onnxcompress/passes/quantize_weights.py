@@ -1,4 +1,4 @@
-"""The pass `quantize-weights`: weights as narrow numbers times a scale, everything else as it was. Needs no data.
+"""The pass `quantize-weights`: weights as narrow numbers times a scale, everything else as it was; data is optional.
 
 Each weight w becomes round(w / s) with one scale s for each output channel, s = max |w| / 127 over the channel, so the
 error of a weight is at most s / 2. Recurrent weights have one scale for each direction and row of a gate. For ONNX
@@ -9,6 +9,9 @@ it is never expanded whole.
 int4 has one scale for each block of 32 indices along the summed axis of a product (``--block``), each of least squared
 error, and stands behind a DequantizeLinear of operator set 21, or in ONNX Runtime's MatMulNBits; filters have one scale
 each. float8 is E4M3FN, rounded to nearest, saturating, the largest weight of a channel at 448.
+
+With samples (``--data``), 4-bit numbers are then chosen anew so that each product gives the float model's output
+(`round-weights`); that stays only where the outputs of unseen samples come nearer.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ class QuantizeWeights(Pass):
     name: ClassVar[str] = "quantize-weights"
     effect: ClassVar[Effect] = Effect.LOSSY
     by_profile: ClassVar[bool] = True
+    needs_data: ClassVar[str] = "optional"
 
     weights: str = option(
         "int8",
@@ -52,6 +56,13 @@ class QuantizeWeights(Pass):
         choices=("auto", "none", "mse"),
     )
 
+    effort: str = option(
+        "default",
+        "With samples: fast rounds to nearest; default rounds int4 by what it does to outputs; best int8 too.",
+        choices=("fast", "default", "best"),
+    )
+    samples: int = option(256, "Most samples used, evenly spaced; 0 for all.")
+
     def check(self) -> None:
         """Refuse forms that do not go together.
 
@@ -67,6 +78,6 @@ class QuantizeWeights(Pass):
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Quantize every weight that is worth it, and say why each of the others stays float."""
-        from onnxcompress.passes.quantization.weights import quantize_weights
+        from onnxcompress.passes.quantization.weight_only import quantize_weights
 
         return quantize_weights(model, ctx, self)

@@ -58,7 +58,7 @@ class Draft:
         """Place the pairs and part the samples."""
         assert ctx.data is not None
         request = _request(model, ctx)
-        calibration, judging = _parted(spread(ctx.data, options.samples))
+        calibration, judging = parted(spread(ctx.data, options.samples))
         return cls(model, ctx, options, request, place(request), calibration, judging)
 
     def calibrate(self, rule: Rule) -> None:
@@ -89,7 +89,7 @@ def _request(model: ir.Model, ctx: Context) -> Request:
     return Request(model.graph, ctx.target, table, chosen, live=live, macs=costs(model, table).macs_by_node)
 
 
-def _parted(samples: DataSource) -> tuple[DataSource, DataSource]:
+def parted(samples: DataSource) -> tuple[DataSource, DataSource]:
     """Samples to calibrate on, and at most a fifth, evenly spaced, to judge by."""
     count = len(samples)
     if count < _LEAST_TO_SHARE:

@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.graph import clone
 from onnxcompress.passes.quantization.draft import Draft
 from onnxcompress.passes.quantization.judge import Judge, Verdict
+from onnxcompress.passes.quantization.ranges import spread
 from onnxcompress.passes.quantization.rounding.correction import correct_bias
+from onnxcompress.passes.quantization.rounding.rounding import round_weights
 from onnxcompress.passes.quantization.weights import RECURRENT_OPS, weights_left_float
 from onnxcompress.report import Finding, Severity
 
 _SAMPLES = 128
+_MANY_SAMPLES = 256  # for weights, which are many more numbers than biases
 _MORE = 1.6  # factor by which int8 weights of float nodes may raise the squared error (2 dB)
 _FINE = 0.003  # squared error (25 dB) up to which they are stored in any case
 _LOUD = 0.01  # squared error (20 dB) from which a step that adds to it is a warning
@@ -39,12 +41,12 @@ def mend(draft: Draft, teacher: ir.Model, judge: Judge) -> Iterator[Finding]:
         return
     verdict = judge.look_at(draft.model)
     if not draft.plan.linear:
-        yield _judged(verdict, judge)
+        yield judged(verdict, judge)
         return
     for name, step in _steps(draft, teacher):
         verdict, findings = attempt(name, step, draft.model, judge, verdict)
         yield from findings
-    yield _judged(verdict, judge)
+    yield judged(verdict, judge)
 
 
 def store(draft: Draft, judge: Judge) -> Iterator[Finding]:
@@ -118,15 +120,16 @@ def attempt(name: str, step: Step, model: ir.Model, judge: Judge, before: Verdic
 
 
 def _steps(draft: Draft, teacher: ir.Model) -> list[tuple[str, Step]]:
-    samples = draft.calibration.subset(_evenly(len(draft.calibration), _SAMPLES))
-    return [("bias correction", lambda model: correct_bias(model, teacher, samples, draft.ctx))]
+    """Second-order rounding where the numbers are coarse or the effort is best, and biases."""
+    few, many = (spread(draft.calibration, most) for most in (_SAMPLES, _MANY_SAMPLES))
+    steps: list[tuple[str, Step]] = []
+    if draft.options.effort == "best" or draft.ctx.target.weight_dtype == "int4":
+        steps.append(("weight rounding", lambda model: round_weights(model, teacher, many, draft.ctx)))
+    return [*steps, ("bias correction", lambda model: correct_bias(model, teacher, few, draft.ctx))]
 
 
-def _evenly(count: int, most: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
-
-
-def _judged(verdict: Verdict, judge: Judge) -> Finding:
+def judged(verdict: Verdict, judge: Judge) -> Finding:
+    """What the judge finds in the end."""
     message = (
         f"on {judge.samples} samples that nothing was chosen on, the outputs are {verdict.decibels:.1f} dB above "
         f"their error and {100 * verdict.agreement:.1f} % of the classes stay"

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import attribute, in_scope, label, scopes, tensor_of
+from onnxcompress.graph import attribute, in_scope, label, tensor_of
 from onnxcompress.passes.quantization.edit import drop_unused
 from onnxcompress.passes.quantization.integer_weights import Weight, WeightWriter
-from onnxcompress.passes.quantization.kinds import weight_kind
 from onnxcompress.passes.quantization.linear import is_linear, linear_of
 from onnxcompress.passes.quantization.narrow_weights import Narrow, write_narrow
-from onnxcompress.passes.quantization.opset import prepare_opset
-from onnxcompress.passes.quantization.scales import clip_of
-from onnxcompress.passes.quantization.widths import with_widths
-from onnxcompress.report import Finding, Severity
+from onnxcompress.report import Finding
 
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
-    from onnxcompress.passes.quantize_weights import QuantizeWeights
 
 RECURRENT_OPS = ("LSTM", "GRU", "RNN")
 MOST_ERROR = 0.03
@@ -45,28 +40,6 @@ class Stored:
     weights: int = 0
     saved_bytes: int = 0
     tables: int = 0
-
-
-def quantize_weights(model: ir.Model, ctx: Context, options: QuantizeWeights) -> Iterator[Finding]:
-    """Edit `model` and yield the findings."""
-    ctx = replace(ctx, target=with_widths(ctx.target, options.weights, "none"))
-    yield from prepare_opset(model, ctx.target.min_opset)
-    clip, narrow = clip_of(options.clip, weight_kind(options.weights)), _narrow(ctx, options)
-    stored = yield from store_weights(model, ctx, per_channel=options.per_channel, clip=clip, narrow=narrow)
-    yield from _bodies(model)
-    done, kind = stored.weights, options.weights
-    tables = ", tables that are gathered as int8" if narrow is not None and stored.tables else ""
-    message = f"{done} weights stored as {kind}{tables}" if done else f"no weight was worth storing as {kind}"
-    severity = Severity.INFO if done else Severity.WARNING
-    numbers = {"weights": done, "saved_bytes": stored.saved_bytes}
-    yield Finding("QUANT-WEIGHTS", message, severity=severity, numbers=numbers)
-
-
-def _narrow(ctx: Context, options: QuantizeWeights) -> Narrow | None:
-    if options.weights == "int8":
-        return None
-    kind, whole = weight_kind(options.weights), ctx.target.lint == "tensorrt"
-    return Narrow(kind, options.block, options.format, options.clip, whole)
 
 
 def store_weights(
@@ -146,13 +119,14 @@ def _weights(model: ir.Model) -> Iterator[Weight]:
     """Weights of the main graph, each once, in the order of their first reader."""
     seen: set[ir.Value] = set()
     for node in model.graph:
-        for weight in _candidates(node):
+        for weight in weights_of(node):
             if weight.value not in seen:
                 seen.add(weight.value)
                 yield weight
 
 
-def _candidates(node: ir.Node) -> Iterator[Weight]:
+def weights_of(node: ir.Node) -> Iterator[Weight]:
+    """What a node reads as weights, as far as they can be stored as integers."""
     if node.domain not in ("", "ai.onnx"):
         return
     if is_linear(node):
@@ -203,11 +177,3 @@ def _saved(weight: Weight, narrow: Narrow | None) -> int:
     channels = 1 if weight.axis is None else shape[weight.axis] * (shape[0] if weight.rows else 1)
     wide = tensor.dtype.itemsize
     return int(size * (wide - 1) - channels * (wide + 1) - _NODE_BYTES)
-
-
-def _bodies(model: ir.Model) -> Iterator[Finding]:
-    for scope in scopes(model):
-        for node in scope if scope is not model.graph else ():
-            if any(True for _ in _candidates(node)):
-                message = f"weight of {node.op_type} left float: it stands in a body of If, Loop or Scan, or a function"
-                yield Finding("QUANT-BODY", message, node=label(node))

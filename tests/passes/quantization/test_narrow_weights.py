@@ -8,7 +8,7 @@ import pytest
 from onnxcompress import model_io
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import clone
-from onnxcompress.passes.quantization.narrow_weights import packed
+from onnxcompress.passes.quantization.products_of_bits import packed
 from onnxcompress.passes.quantize_weights import QuantizeWeights
 from onnxcompress.quantization_recipe import quantize_entries
 from onnxcompress.runtime import Session
@@ -95,5 +95,8 @@ def test_activations_none_stores_weights_alone_even_with_data() -> None:
         "quantize-weights",
         {"weights": "int4"},
     )
+    with pytest.raises(UsageError, match="--calibrator does not go with --activations none") as caught:
+        quantize_entries({"activations": "none", "calibrator": "kl"}, True)
+    assert caught.value.hint == "Leave out --calibrator, or --activations none."
     with pytest.raises(UsageError, match="--activations is an option of insert-qdq"):
         quantize_entries({"activations": "int8"}, False)
