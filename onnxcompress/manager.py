@@ -161,7 +161,8 @@ class PassManager:
             environment={**environment(ctx.runtime), "target": self.profile or self.target.name},
         )
         report.before = _costs(ctx.original, ctx)
-        notes = [_table(ctx.original, ctx).size_note(), *remarks(ctx.data, ctx.held_out, model=ctx.original)]
+        said = remarks(ctx.data, ctx.held_out, model=ctx.original, options=ctx.runtime)
+        notes = [_table(ctx.original, ctx).size_note(), *said]
         report.notes += dict.fromkeys(filter(None, notes))
         report.notes += [f"{self.target.name} is {self.profile} on this processor"] if self.profile else []
         report.fingerprints["input"] = _fingerprint(ctx.original, ctx)

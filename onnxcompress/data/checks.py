@@ -13,10 +13,12 @@ import onnx_ir as ir
 
 from onnxcompress.data.fit import fits, misfit
 from onnxcompress.data.inputs import InputSpec, input_specs
+from onnxcompress.data.pixel_scale import looks_like_pixels, scale_fault
 from onnxcompress.data.source import DataSource
 from onnxcompress.errors import DataError
 from onnxcompress.graph import tensor_of
 from onnxcompress.report.records import Finding, Severity
+from onnxcompress.runtime_options import RuntimeOptions
 
 _CHUNK_BYTES = 1 << 25
 
@@ -32,15 +34,17 @@ class _Range:
         self.whole = self.whole and bool((array == np.rint(array)).all())
 
 
-def check_data(source: DataSource, model: ir.Model) -> list[Finding]:
+def check_data(source: DataSource, model: ir.Model, options: RuntimeOptions | None = None) -> list[Finding]:
     """Warnings about data that fits the model's inputs; data that does not fit is refused.
 
     Args:
         source: The samples.
         model: The model that they are for.
+        options: How ONNX Runtime runs its first layers, where the samples look like raw pixels.
 
     Returns:
-        Findings ``DATA-RAW-PIXELS`` (0..255 where trained models rarely take that) and ``DATA-CONSTANT``.
+        Findings ``DATA-RAW-PIXELS`` (0..255 where the first layers were trained on a smaller input, or whole numbers
+        where they cannot tell) and ``DATA-CONSTANT``.
 
     Raises:
         DataError: A missing input, another dtype, rank or size, NaN or infinity, ids beyond an embedding table,
@@ -59,16 +63,20 @@ def check_data(source: DataSource, model: ir.Model) -> list[Finding]:
             _check_values(source, array, name, start, limits.get(name))
             if array.size and array.dtype.kind in "fiub":
                 ranges[name].add(array)
-    return [finding for name, seen in ranges.items() for finding in _judge(name, seen, specs[name], len(source))]
+    found = [finding for name, seen in ranges.items() for finding in _judge(name, seen, specs[name], len(source))]
+    for name, seen in ranges.items():
+        if specs[name].dtype.kind == "f" and looks_like_pixels(seen.low, seen.high, len(specs[name].sample_dims or ())):
+            found += _raw_pixels(name, seen, scale_fault(model, name, source, options))
+    return found
 
 
-def remarks(*sources: DataSource | None, model: ir.Model) -> list[str]:
+def remarks(*sources: DataSource | None, model: ir.Model, options: RuntimeOptions | None = None) -> list[str]:
     """What `check_data` says about each source that is there, as sentences for a report.
 
     Raises:
         DataError: As `check_data`.
     """
-    findings = (finding for source in sources if source is not None for finding in check_data(source, model))
+    findings = (finding for source in sources if source is not None for finding in check_data(source, model, options))
     return list(dict.fromkeys(finding.message for finding in findings))
 
 
@@ -144,23 +152,28 @@ def _id_limits(model: ir.Model) -> dict[str, int]:
 
 
 def _judge(name: str, seen: _Range, spec: InputSpec, samples: int) -> Iterator[Finding]:
-    numbers: dict[str, float | int | str] = {"low": seen.low, "high": seen.high}
     if spec.dtype.kind in "iub" or spec.dtype.hasobject or seen.low > seen.high:
         return
-    if seen.whole and seen.low >= 0 and 64 < seen.high <= 255 and len(spec.sample_dims or ()) >= 2:
-        yield Finding(
-            "DATA-RAW-PIXELS",
-            f"input {name!r} gets whole numbers {seen.low:g} to {seen.high:g}, which look like raw pixels; if the "
-            "model was trained on normalised ones, give --preset, or --scale 1/255 with --mean and --std",
-            node=name,
-            severity=Severity.WARNING,
-            numbers=numbers,
-        )
-    elif seen.low == seen.high and samples > 1 and spec.batch_axis is not None:
+    if seen.low == seen.high and samples > 1 and spec.batch_axis is not None:
         yield Finding(
             "DATA-CONSTANT",
             f"input {name!r} is {seen.low:g} everywhere in all {samples} samples; ranges measured from it mean little",
             node=name,
             severity=Severity.WARNING,
-            numbers=numbers,
+            numbers={"low": seen.low, "high": seen.high},
         )
+
+
+def _raw_pixels(name: str, seen: _Range, told: str | None) -> Iterator[Finding]:
+    """A warning where the first layers say so, or where they say nothing and every value is whole."""
+    cure = "give --preset, or --scale 1/255 with --mean and --std"
+    span = f"{seen.low:g} to {seen.high:g}"
+    numbers: dict[str, float | int | str] = {"low": seen.low, "high": seen.high}
+    if told:
+        message = f"input {name!r} gets {span}, which look like raw pixels, and {told}: {cure}, as it was trained"
+    elif told is None and seen.whole and seen.low >= 0 and seen.high <= 255 and seen.low < seen.high:
+        message = f"input {name!r} gets whole numbers {span}, which look like raw pixels; if the model was trained on "
+        message += f"normalised ones, {cure}"
+    else:
+        return
+    yield Finding("DATA-RAW-PIXELS", message, node=name, severity=Severity.WARNING, numbers=numbers)
