@@ -14,6 +14,9 @@ Row = Mapping[str, Any]
 Rows = Mapping[str, Mapping[str, Row]]
 """By model, then by tool."""
 
+MOST_SPREAD = 0.25
+"""Relative difference of two float sessions above which no time is told."""
+
 _TEXT = """# Quantization beside its peers
 
 Written by `python benchmarks/ptq.py` (`make ptq`); {versions}.
@@ -28,8 +31,8 @@ calibration samples by the distance of the outputs, never on test data.
   chosen setting alone, not of the search for it. **MB**: peak memory of the process, its imports included.
 - **int/float**: convolutions and matrix products that ONNX Runtime (OV: OpenVINO) runs on integers and in float.
 - **speed**: float time over this file's, paired and interleaved, medians of 15 rounds, batch raised until float takes
-  10 ms; a figure inside the noise (the larger of 5 % and the spread of two float sessions) is in brackets. Figures of
-  one row were taken side by side; the machine was shared.
+  10 ms; a figure inside the noise (the larger of 5 % and the spread of two float sessions) is in brackets, and there is
+  none where that spread is above a quarter. Figures of one model were taken side by side; the machine was shared.
 - ORT plain: `quantize_static`, Q/DQ, U8S8, per channel, min-max, after its own preprocessing. ORT best: the best of
   min-max and percentile (99.99), on all operators or on Conv, MatMul and Gemm only. Its entropy is min-max: with the
   128 bins that `quantize_static` fixes, the maximum is the one threshold to choose, and all scales are equal.
@@ -114,9 +117,12 @@ def _score(score: Row) -> tuple[str, str]:
 
 
 def _ort_speed(tool: str, times: Mapping[str, Any]) -> str:
-    found = times.get("ort", {}).get("models", {}).get(tool)
+    taken = times.get("ort", {})
+    found = taken.get("models", {}).get(tool)
     if not found:
         return ""
+    if taken["aa_spread"] > MOST_SPREAD:
+        return "noise"
     told = f"{found['ratio']:.2f} x"
     return told if found["beyond_noise"] else f"({told})"
 
@@ -125,5 +131,7 @@ def _vino_speed(tool: str, times: Mapping[str, Any]) -> str:
     found, plain = (times.get("openvino", {}).get(name, {}) for name in (tool, "float"))
     if "ratio" not in found:
         return ""
+    if plain.get("spread", 0.0) > MOST_SPREAD:
+        return "noise"
     told = f"{found['ratio']:.2f} x"
     return told if abs(found["ratio"] - 1) > max(0.05, plain.get("spread", 0.0)) else f"({told})"

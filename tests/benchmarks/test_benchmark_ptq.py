@@ -70,16 +70,25 @@ def row(**changes: Any) -> dict[str, Any]:
     return {**made, "kernels": {"integer": 5, "float": 1}, **changes}
 
 
-def test_the_page_names_what_failed_and_brackets_what_is_noise() -> None:
+def page_of(spread: float) -> str:
     from ptq_page import page
 
     ort = {"ours default": {"ratio": 1.5, "beyond_noise": True}, "NNCF": {"ratio": 1.01, "beyond_noise": False}}
+    refused = {"NNCF": {"failed": "rnn.cpp:9: no constant"}}
     found = {
         "float": row(bytes=1000), "ours default": row(), "NNCF": row(), "modelopt": {"failed": "ValueError: no\tway"},
-        "times": {"ort": {"models": ort}, "openvino": {"NNCF": {"failed": "rnn.cpp:9: no constant"}}},
+        "times": {"ort": {"models": ort, "aa_spread": spread}, "openvino": refused},
     }  # fmt: skip
-    text = page(json.loads(json.dumps({"net": found})))
+    return page(json.loads(json.dumps({"net": found})))
+
+
+def test_the_page_names_what_failed_and_brackets_what_is_noise() -> None:
+    text = page_of(spread=0.02)
     assert "| ours default | 90.00 | -1.00 [-2.00, +0.00] | 4.0 | 100 | 4.00 x | 5/1 | 1.50 x |  |  |" in text
     assert "| 5/1 | (1.01 x) | refused |" in text and "modelopt failed: ValueError" in text
     assert "- OpenVINO refuses the file of NNCF: no constant" in text
     assert "| net | accuracy | 91.00 | -1.00 | -1.00 | failed |" in text
+
+
+def test_no_speed_is_told_where_two_float_sessions_are_far_apart() -> None:
+    assert "| 5/1 | noise |" in page_of(spread=0.4)
