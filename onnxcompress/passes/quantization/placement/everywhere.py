@@ -23,12 +23,22 @@ def place_everywhere(request: Request, plan: Plan, candidates: list[Linear]) -> 
     """Fill `plan`: the multiplying nodes in `candidates`, and everything else that the target's lists name."""
     plan.linear = [c for c in candidates if _free(tail(c.node, request.target.absorbed_ops), request, plan, c.node)]
     heavy = {c.node: c for c in plan.linear}
-    absorbed = {out.producer() for c in plan.linear if (out := _end(c.node, request)).producer() is not c.node}
+    absorbed = _absorbed(request)
     for node in nodes(request.graph):
         if node in heavy:
             _join(node, heavy[node].data, [_end(node, request)], plan)
         elif node not in absorbed and _runs(node, request):
-            _pass(node, request, plan, absorbed)
+            _pass(node, request, plan)
+
+
+def _absorbed(request: Request) -> set[ir.Node | None]:
+    """Activations that vanish into a node of the lists, also where that node stays float.
+
+    So an island only takes pairs away: were its activation to run by itself, it would want a pair that nobody ranged.
+    """
+    known = (*request.target.op_types, *request.target.companion_ops)
+    found = [(node, _end(node, request).producer()) for node in nodes(request.graph) if node.op_type in known]
+    return {end for node, end in found if end is not node}
 
 
 def _free(out: ir.Value, request: Request, plan: Plan, node: ir.Node) -> bool:
@@ -38,11 +48,9 @@ def _free(out: ir.Value, request: Request, plan: Plan, node: ir.Node) -> bool:
     return False
 
 
-def _pass(node: ir.Node, request: Request, plan: Plan, absorbed: set[ir.Node | None]) -> None:
+def _pass(node: ir.Node, request: Request, plan: Plan) -> None:
     moves = node.op_type in request.target.same_scale_ops
     out = node.outputs[0] if moves else _end(node, request)
-    if out.producer() is not node:
-        absorbed.add(out.producer())
     outs = [o for o in node.outputs if o.name] if moves else [out]
     sources = _sources(node, request)
     _join(node, tuple(i for i, v in sources if not is_constant(v)), outs, plan)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxcompress.passes.quantization.placement.partition import Partitions
 from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes
+from onnxcompress.passes.quantization.placement.residual import skip_side
 
 _BEFORE = ("AveragePool", "GlobalAveragePool", "MaxPool", "BatchNormalization")
 _GELU = ("Erf", "Tanh")
@@ -18,9 +19,9 @@ _GELU_STEPS = 3
 
 def heads(request: Request, plan: Plan, parts: Partitions) -> None:
     """Put pairs before every such head."""
-    done, made = set(plan.passing), set[ir.Value]()
+    made = set[ir.Value]()
     for node in nodes(request.graph):
-        if node.op_type not in ("Add", "Mul") or node in done or not _is_head(node, request, parts, made):
+        if node.op_type not in ("Add", "Mul") or not _is_head(node, request, parts, made):
             continue
         sides = [(i, v) for i, v in request.variable_inputs(node) if request.holds(v)]
         if node.op_type == "Add":
@@ -36,7 +37,11 @@ def _is_head(node: ir.Node, request: Request, parts: Partitions, made: set[ir.Va
     sides = [v for _, v in request.variable_inputs(node)]
     if len(sides) != 2 or sides[0] is sides[1] or node.outputs[0].is_graph_output():
         return False
-    if node.outputs[0] in parts.inside or any(_is_gelu(v) for v in sides):
+    if (
+        skip_side(node, request, parts) is not None
+        or node.outputs[0] in parts.inside
+        or any(_is_gelu(v) for v in sides)
+    ):
         return False
     if any(use.node.op_type == "Softmax" for use in node.outputs[0].uses()):
         return False

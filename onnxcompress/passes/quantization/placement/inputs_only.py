@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onnxcompress.passes.quantization.linear import Linear
+from onnxcompress.passes.quantization.linear import Linear, linear_of
 from onnxcompress.passes.quantization.placement.followers import norms, resizes
 from onnxcompress.passes.quantization.placement.heads import heads
 from onnxcompress.passes.quantization.placement.partition import Partitions, partitions
@@ -34,7 +34,8 @@ def place_inputs(request: Request, plan: Plan, candidates: list[Linear]) -> None
         if node in heavy:
             for index in heavy[node].data:
                 plan.pair(heavy[node].value(index)).readers.append((node, index))
-    parts = partitions(candidates, request)
+    islands = [linear_of(node) for node, (code, _) in plan.left.items() if code == "QUANT-ISLAND"]
+    parts = partitions([*candidates, *islands], request)  # an island moves no other pair
     for name, rule in RULES.items():
         if name in request.target.extra_pairs:
             rule(request, plan, parts)

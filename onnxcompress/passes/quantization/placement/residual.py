@@ -15,15 +15,15 @@ from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes
 def skip_sides(request: Request, plan: Plan, parts: Partitions) -> None:
     """Put a pair on the skip side of every residual Add."""
     for node in nodes(request.graph):
-        skip = _skip(node, request, parts) if node.op_type == "Add" else None
-        if skip is not None:
-            index, value = skip
-            plan.pair(value).readers.append((node, index))
+        skip = skip_side(node, request, parts)
+        if skip is not None and request.holds(skip[1]):
+            plan.pair(skip[1]).readers.append((node, skip[0]))
             plan.passing.append(node)
 
 
-def _skip(node: ir.Node, request: Request, parts: Partitions) -> tuple[int, ir.Value] | None:
-    sides = request.variable_inputs(node)
+def skip_side(node: ir.Node, request: Request, parts: Partitions) -> tuple[int, ir.Value] | None:
+    """Index and tensor of a residual Add's skip side; None where the node is no residual Add."""
+    sides = request.variable_inputs(node) if node.op_type == "Add" else []
     if len(sides) != 2 or sides[0][1] is sides[1][1] or node.outputs[0].is_graph_output():
         return None
     fused = [(i, v) for i, v in sides if parts.ends(v)]
@@ -31,4 +31,4 @@ def _skip(node: ir.Node, request: Request, parts: Partitions) -> tuple[int, ir.V
         return None
     backbone, _ = max(fused, key=lambda side: (parts.deep(side[1]), -side[0]))
     index, value = next(side for side in sides if side[0] != backbone)
-    return (index, value) if request.holds(value) and not value.is_graph_input() else None
+    return None if value.is_graph_input() else (index, value)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from builders.placements import lines, model_with, placed, plan_of, reasons, scales
 
+from onnxcompress.targets import target_names
+
 BODY = """g (float[N,16,8,8] x) => (float[N,16,8,8] y) {
   a = Conv<pads=[1,1,1,1]>(x, w, b)  r = Relu(a)  s = Add(r, k)  t = Transpose<perm=[0,1,3,2]>(s)  e = Erf(t)
   y = Softmax<axis=1>(e) }"""
@@ -53,3 +55,28 @@ def test_only_convolutions_have_a_scale_a_channel_on_qnn() -> None:
     model = model_with(BODY, SIZES)
     placed(model, "qnn")
     assert model.graph.initializers["w_scale"].shape == (16,)
+
+
+PLAIN = """g (float[N,16,8,8] x) => (float[N,16,8,8] y) {
+  z = Relu(x)  a = Conv<pads=[1,1,1,1]>(z, w)  b = Relu(z)  c = Conv<pads=[1,1,1,1]>(b, v)  d = Add(a, c)  e = Erf(d)
+  y = Conv<pads=[1,1,1,1]>(e, t) }"""
+
+
+@pytest.mark.parametrize("target", sorted(set(target_names()) - {"ort-cpu"}))
+@pytest.mark.parametrize("plain", [False, True])
+def test_an_island_only_takes_pairs_away(target: str, plain: bool) -> None:
+    """Grids are chosen once, for the placement without islands."""
+    text = (
+        PLAIN
+        if plain
+        else """g (float[N,16,8,8] x) => (float[N,16,8,8] y) {
+      a = Conv<pads=[1,1,1,1]>(x, w)  b = Relu(a)  c = Conv<pads=[1,1,1,1]>(b, v)  s = Sigmoid(c)  m = Mul(c, s)
+      d = Add(m, b)  e = Relu(d)  p = MaxPool<kernel_shape=[1,1]>(e)  j = Concat<axis=1>(p, b)
+      y = Conv<pads=[1,1,1,1]>(j, u) }"""
+    )
+    w = (16, 16, 3, 3)
+    model = model_with(text, {"w": w, "v": w} | ({"t": w} if plain else {"u": (16, 32, 3, 3)}))
+    whole = plan_of(model, target)
+    for name in whole.pairs:
+        left = plan_of(model, target, (name,))
+        assert set(left.pairs) < set(whole.pairs) and name not in left.pairs
