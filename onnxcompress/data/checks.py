@@ -157,7 +157,8 @@ def _judge(name: str, seen: _Range, spec: InputSpec, samples: int) -> Iterator[F
     if seen.low == seen.high and samples > 1 and spec.batch_axis is not None:
         yield Finding(
             "DATA-CONSTANT",
-            f"input {name!r} is {seen.low:g} everywhere in all {samples} samples; ranges measured from it mean little",
+            f"input {name!r} is {seen.low + 0.0:g} everywhere in all {samples} samples; "
+            "ranges measured from it mean little",
             node=name,
             severity=Severity.WARNING,
             numbers={"low": seen.low, "high": seen.high},

@@ -26,6 +26,7 @@ from onnxcompress.passes.quantization.lint import lint
 from onnxcompress.passes.quantization.mending import mend, store
 from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.ranges import Rule
+from onnxcompress.passes.quantization.samples import constant_tensors, few, without_outliers
 from onnxcompress.passes.quantization.sensitivity import refine, thrift
 from onnxcompress.passes.quantization.weights import RECURRENT_OPS, weights_left_float
 from onnxcompress.passes.quantization.widths import computes_in_float, with_widths
@@ -34,9 +35,6 @@ from onnxcompress.report import Finding, Severity
 if TYPE_CHECKING:
     from onnxcompress.passes.base import Context
     from onnxcompress.passes.insert_qdq import InsertQDQ
-
-FEWEST_SAMPLES = 8
-"""Samples below which a calibration is said to be thin."""
 
 
 def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterator[Finding]:
@@ -49,12 +47,15 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
         refuse_quantized(model)
     count, rule = _islands(options.islands), _rule(options, ctx)
     yield from prepare_opset(model, ctx.target.min_opset)
+    ctx, outliers = without_outliers(ctx)
+    yield from outliers
     draft = Draft.begin(model, ctx, options)
     if options.effort != "fast" and count is None and draft.plan.linear:
         yield from thrift(draft)
     if draft.plan.linear:
-        yield from _few(draft)
+        yield from few(ctx.data) if ctx.data is not None else ()
         draft.calibrate(rule)
+        yield from constant_tensors(draft.found)
         yield from not_finite(draft.found, strict=ctx.strict)
     yield from _fast(draft) if options.effort == "fast" else _careful(draft, rule, count)
     yield from _left(draft)
@@ -75,18 +76,6 @@ def _careful(draft: Draft, rule: Rule, count: int | None) -> Iterator[Finding]:
     _edit(draft)
     yield from store(draft, judge)
     yield from mend(draft, teacher, judge)
-
-
-def _few(draft: Draft) -> Iterator[Finding]:
-    """A warning where too few samples set the ranges."""
-    assert draft.ctx.data is not None
-    count = len(draft.ctx.data)
-    if count < FEWEST_SAMPLES:
-        message = (
-            f"ranges come from {count} sample{'s' if count > 1 else ''}: what others hold beyond them will be clipped; "
-            "give some hundred samples like those in use"
-        )
-        yield Finding("QUANT-FEW-SAMPLES", message, severity=Severity.WARNING, numbers={"samples": count})
 
 
 def _rule(options: InsertQDQ, ctx: Context) -> Rule:
