@@ -402,3 +402,10 @@ def test_openvino_gets_recurrent_weights_as_float_constants() -> None:
     model = model_of(text, {"w": (1, 64, 8), "r": (1, 64, 16)})
     small, _ = quantize(model, {"x": RNG.normal(size=(5, 12, 8)).astype(np.float32)}, target="openvino")
     assert set(small.graph.initializers) == {"w", "r"}
+
+
+def test_mobile_has_one_power_of_two_a_tensor_islands_included() -> None:
+    model, data = model_of(RESNET, SIZES), samples(3, 12, 12)
+    quantized, _ = quantize(model, data, "mobile", islands="1")
+    steps = [v.const_value.numpy() for n, v in quantized.graph.initializers.items() if n.endswith("_scale")]
+    assert steps and all(s.size == 1 and np.frexp(s)[0] == 0.5 for s in steps)
