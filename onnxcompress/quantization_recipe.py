@@ -3,7 +3,8 @@
 With samples the model computes in integers (``insert-qdq``); without, only its weights become integers
 (``quantize-weights``), and so with ``--activations none``. ``dynamic`` finds ranges at every inference and needs no
 samples (``quantize-dynamic``).
-``requantize`` makes a quantized model float first.
+``requantize`` makes a quantized model float first. ``float16``, or an option of ``convert-float``, means float16 or
+bfloat16.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
     options = {key: value for key, value in given.items() if key not in ("requantize", "dynamic", "float16")}
     first: Entries = [("remove-qdq", {})] if given.get("requantize") else []
     first += [("normalize", {}), ("fold-batchnorm", {})]
-    if given.get("float16"):
-        return [*first, ("convert-float", _only_float16(options))]
+    floats = {option.name for option in describe("convert-float").options}
+    if given.get("float16") or floats & options.keys():
+        return [*first, ("convert-float", _only_floats(options, floats))]
     if given.get("dynamic"):
         return [*first, ("quantize-dynamic", _dynamic(options, has_data))]
     if options.get("activations") == "none":
@@ -53,12 +55,12 @@ def _weights_alone(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _only_float16(options: dict[str, Any]) -> dict[str, Any]:
-    """No options: none of the integer passes' means anything for float16."""
-    for key in sorted(options):
+def _only_floats(options: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    """The options, none of which may be the integer passes'."""
+    for key in sorted(options.keys() - known):
         raise UsageError(
             f"--{key.replace('_', '-')} does not go with --float16",
-            why="float16 has neither scales nor ranges",
+            why="float16 and bfloat16 have neither scales nor ranges",
             hint="Leave out one of the two.",
             code="USAGE-UNKNOWN-OPTION",
         )

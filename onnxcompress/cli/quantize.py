@@ -20,6 +20,8 @@ from onnxcompress.cli.options import (
     flag,
 )
 
+_WEIGHTS_ALONE = "note: int8 weights only, a smaller file; with --data the model also computes in int8"
+
 
 @dataclass(frozen=True)
 class StartFlags(Group):
@@ -57,18 +59,23 @@ def quantize(
         given["float16"] = start.float16 or None
         return recipe_for("quantize", given, has_data=data.data is not None, settings=settings)
 
+    floats = start.float16 or options.get("float_type") or options.get("block_ops")
     execute(
         model,
         recipe,
         Flags(output, data, quality, runtime, scope, log, calibration),
-        suffix="int8",
+        suffix=_suffix(options, start),
         several=True,
-        without_data=""
-        if start.dynamic
-        else "note: int8 weights only, a smaller file; with --data the model also computes in int8",
+        without_data="" if start.dynamic or floats or options.get("activations") == "none" else _WEIGHTS_ALONE,
     )
+
+
+def _suffix(options: PassFlags, start: StartFlags) -> str:
+    """What the file beside the model is called after: the type of its weights."""
+    default = "float16" if start.float16 else "int8"
+    return str(options.get("float_type") or options.get("weights") or default)
 
 
 def command() -> Any:
     """The command, ready to be run."""
-    return build(quantize, name="quantize", passes=("insert-qdq", "quantize-weights"))
+    return build(quantize, name="quantize", passes=("insert-qdq", "quantize-weights", "convert-float"))

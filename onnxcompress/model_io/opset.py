@@ -54,6 +54,9 @@ def _take_over(model: ir.Model, raised: ir.Model) -> None:
     """Put the converted graph into the model that the caller holds; the converter lists initializers as inputs."""
     inputs = {value.name for value in model.graph.inputs}
     kept = [value for value in raised.graph.inputs if value.name in inputs]
+    for old, new in zip(model.graph.outputs, raised.graph.outputs, strict=True):
+        if old.shape is not None:
+            new.shape, new.type = old.shape, old.type  # the converter writes sizes that it infers in place of names
     raised.graph.inputs.clear()
     raised.graph.inputs.extend(kept)
     raised.graph.name = model.graph.name

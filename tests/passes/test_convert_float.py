@@ -66,3 +66,51 @@ def test_excluded_nodes_stay_and_other_options_are_refused() -> None:
     assert quantize_entries({"float16": True}, False)[-1] == ("convert-float", {})
     with pytest.raises(UsageError, match="--calibrator does not go with --float16"):
         quantize_entries({"float16": True, "calibrator": "kl"}, True)
+
+
+def test_bfloat16_is_stored_and_nothing_computes_in_it() -> None:
+    rng = np.random.default_rng(1)
+    model = model_of("g (float[N,32] x, float[32,64] w) => (float[N,64] y) { h = MatMul(x, w)  y = Relu(h) }")
+    value = model.graph.inputs.pop()
+    value.const_value = ir.tensor(rng.normal(size=(32, 64)).astype(np.float32) * 1e6, name="w")
+    model.graph.register_initializer(value)
+    small = clone(model)
+    found = list(ConvertFloat(float_type="bfloat16").run(small, context(small)))
+    assert [(f.code, f.numbers["constants"]) for f in found] == [("HALF-STORED", 1)]
+    assert [v.dtype for v in small.graph.initializers.values()] == [ir.DataType.BFLOAT16]
+    assert [n.op_type for n in small.graph] == ["Cast", "MatMul", "Relu"]
+    feeds = {"x": rng.normal(size=(5, 32)).astype(np.float32)}
+    wanted, got = (Session(m, OPTIONS).run(feeds)["y"] for m in (model, small))
+    assert np.linalg.norm(wanted - got) < 4e-3 * np.linalg.norm(wanted)
+
+
+def test_bfloat16_raises_an_operator_set_that_cannot_say_it() -> None:
+    model = model_of(f'<ir_version: 7, opset_import: ["": 12]> {BEFORE}')
+    found = list(ConvertFloat(float_type="bfloat16").run(model, context(model)))
+    assert [f.code for f in found] == ["QUANT-OPSET", "HALF-STORED"]
+    assert model.opset_imports[""] == 13
+
+
+def test_operator_types_may_be_blocked() -> None:
+    model = model_of(BEFORE)
+    found = list(ConvertFloat(block_ops=("MatMul", "Conv")).run(model, context(model)))
+    assert [(f.code, f.message.split(":")[0]) for f in found[:1]] == [("HALF-NO-NODE", "--block-op Conv")]
+    assert found[-1].numbers["nodes"] == 1 and model.graph.initializers["w"].dtype == ir.DataType.FLOAT
+
+
+def test_nodes_of_bodies_are_counted() -> None:
+    model = model_of("""g (float[2] x, bool c) => (float[2] y) {
+      h = Relu(x)
+      y = If(c) <then_branch = t () => (float[2] a) { a = Add(h, h) },
+                 else_branch = e () => (float[2] b) { s = Mul(h, h)  b = Neg(s) }> }""")
+    feeds = {"x": np.array([-1, 2], np.float32), "c": np.array(False)}
+    wanted = Session(model, OPTIONS).run(feeds)["y"]
+    found = list(ConvertFloat().run(model, context(model)))
+    assert [f.numbers["nodes"] for f in found if f.code == "HALF-BODY"] == [1, 2]
+    np.testing.assert_array_equal(Session(model, OPTIONS).run(feeds)["y"], wanted)
+
+
+def test_an_option_of_the_pass_means_it() -> None:
+    assert quantize_entries({"float_type": "bfloat16"}, False)[-1] == ("convert-float", {"float_type": "bfloat16"})
+    with pytest.raises(UsageError, match="--weights does not go with --float16"):
+        quantize_entries({"float_type": "bfloat16", "weights": "int4"}, True)
