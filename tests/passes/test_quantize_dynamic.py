@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx.checker
 import onnx.parser
@@ -15,7 +17,8 @@ from onnxcompress.quantization_recipe import quantize_entries
 from onnxcompress.runtime import Session
 from onnxcompress.runtime.dump import optimized_model
 from onnxcompress.runtime_options import RuntimeOptions
-from onnxcompress.testing import context
+from onnxcompress.targets import Target, load_target
+from onnxcompress.testing import check_pass, context
 
 RNG = np.random.default_rng(31)
 OPTIONS = RuntimeOptions(threads=1)
@@ -31,7 +34,7 @@ def model_of(text: str, sizes: dict[str, tuple[int, ...]]) -> ir.Model:
     return ir.from_proto(proto)
 
 
-def dynamic(model: ir.Model, target: str = "ort-x86-vnni", **options):
+def dynamic(model: ir.Model, target: str | Target = "ort-x86-vnni", **options):
     small = clone(model)
     scope = options.pop("scope", Scope())
     findings = list(QuantizeDynamic(**options).run(small, context(small, target=target, scope=scope)))
@@ -83,6 +86,17 @@ def test_what_stays_float_says_why() -> None:
 def test_another_target_is_refused_before_any_edit() -> None:
     with pytest.raises(UsageError, match="not for the target tensorrt"):
         dynamic(model_of(GEMM, {"w": (24, 32), "b": (24,)}), target="tensorrt")
+
+
+def test_a_target_under_another_name_counts_by_what_it_runs_on() -> None:
+    named = replace(load_target("ort-x86-vnni"), name="our-board")
+    small, _ = dynamic(model_of(GEMM, {"w": (24, 32), "b": (24,)}), target=named)
+    assert "MatMulInteger" in {n.op_type for n in small.graph}
+
+
+@pytest.mark.ci
+def test_quantize_dynamic_owes_what_every_pass_owes() -> None:
+    assert check_pass(QuantizeDynamic(), target="ort-x86-vnni").findings["QUANT-DYNAMIC"] > 30
 
 
 def test_the_command_takes_dynamic_without_calibration_options() -> None:

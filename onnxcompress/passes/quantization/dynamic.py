@@ -49,7 +49,7 @@ def quantize_dynamic(model: ir.Model, ctx: Context, options: QuantizeDynamic) ->
 
 
 def _refuse_target(target: Target) -> None:
-    if not target.name.startswith("ort"):
+    if target.lint != "onnxruntime":
         raise UsageError(
             f"dynamic quantization is not for the target {target.name}",
             why="DynamicQuantizeLinear and MatMulInteger have int8 kernels in ONNX Runtime alone",

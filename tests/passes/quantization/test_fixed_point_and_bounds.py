@@ -99,3 +99,15 @@ def test_few_samples_are_said_to_be_few(count: int, warned: bool) -> None:
     model = model_of("g (float[N,32] x) => (float[N,24] y) { y = MatMul(x, w) }", {"w": (32, 24)})
     _, findings = quantize(model, {"x": RNG.normal(size=(count, 32)).astype(np.float32)})
     assert [f.numbers["samples"] for f in findings if f.code == "QUANT-FEW-SAMPLES"] == ([count] if warned else [])
+
+
+def test_16_bit_activations_of_a_fixed_point_target_use_all_their_levels() -> None:
+    model = model_of("g (float[N,8,6,6] x) => (float[N,16,4,4] y) { y = Conv(x, w) }", {"w": (16, 8, 3, 3)})
+    data = {"x": RNG.normal(size=(12, 8, 6, 6)).astype(np.float32)}
+    steps = {}
+    for kind in ("int8", "int16"):
+        target = replace(fixed_point(), activation_dtype=kind, widths=(f"int8/{kind}",), min_opset=21)
+        small, _ = quantize(model, data, target=target, calibrator="mse")
+        steps[kind] = float(small.graph.initializers["x_scale"].const_value.numpy())
+        assert np.frexp(steps[kind])[0] == 0.5
+    assert steps["int8"] / steps["int16"] == 256

@@ -35,6 +35,15 @@ def codes(findings: list[Finding]) -> list[str]:
     return [f.code for f in findings]
 
 
+@pytest.mark.parametrize("kind", ["conv", "no bias", "grouped"])
+def test_weights_behind_cast_and_mul_are_seen(kind):
+    teacher = float_model(KINDS[kind])
+    student = clone(teacher)
+    list(QuantizeWeights().run(student, context(student, target="ort-x86-vnni")))
+    assert [n.op_type for n in student.graph][:3] == ["Cast", "Mul", "Conv"]
+    assert codes(corrected(student, teacher)[1]) == ["BIAS-CORRECTED", "BIAS-DONE"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_node_gets_the_mean_of_its_teacher(kind):
     teacher = float_model(KINDS[kind])
