@@ -112,6 +112,18 @@ def test_ort_a_dead_channel_with_a_large_bias_raises_its_weight_scale() -> None:
     np.testing.assert_allclose(constants["b1_quantized"] * constants["b1_scale"].astype(float), bias, atol=2e-4)
 
 
+@pytest.mark.parametrize("shape", [(16, 1), (1, 16), (16,), (1,), ()])
+@pytest.mark.parametrize("effort", ["fast", "default", "best"])
+def test_a_gemm_bias_of_any_shape_is_added_where_it_was(shape: tuple[int, ...], effort: str) -> None:
+    body = "g (float[16,32] x) => (float[16,16] y) { c = Gemm(x, w, b)  r = Relu(c)  y = Gemm(r, v) }"
+    model, data = model_of(body, {"w": (32, 16), "b": shape, "v": (16, 16)}), samples(32, count=64)
+    model.graph.initializers["b"].const_value = ir.tensor(
+        np.linspace(4, -4, int(np.prod(shape)), dtype=np.float32).reshape(shape), name="b"
+    )
+    quantized, _ = quantize(model, data, effort=effort)
+    assert sqnr(model, quantized, {"x": data["x"][:16]}) > 25
+
+
 def test_one_scale_for_a_whole_weight_gives_one_to_its_bias() -> None:
     model, data = model_of(RESNET, SIZES), samples(3, 12, 12)
     quantized, _ = quantize(model, data, per_channel=False)

@@ -175,7 +175,8 @@ class Editor:
             return None
         bias = _array(linear.value(linear.bias))
         channels = _channels(linear)
-        return bias.reshape(-1) if bias.dtype.name == "float32" and bias.size == channels else None
+        whole = bias.size == channels and bias.shape[-1:] == (channels,)  # a Gemm may also add a number a row, or one
+        return bias.reshape(-1) if bias.dtype.name == "float32" and whole else None
 
     def _weight(
         self, value: ir.Value, numbers: np.ndarray, scales: np.ndarray, axis: int | None, reader: ir.Node

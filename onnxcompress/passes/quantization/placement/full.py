@@ -9,6 +9,10 @@ Three sweeps, each over the nodes once. U is the set of tensors that some intege
    pair and its output is in U, and gives its output a pair. So a node in between is never the reason for a float
    tensor to be quantized: gates, normalizations and their inputs stay float.
 3. Backward: what no integer node reads in the end is dropped.
+
+Behind a DequantizeLinear and data movement, ONNX Runtime adds a pair of its own where none follows. For int8 at
+operator set 21 and later it makes one that it then refuses to load (1.32, x86: output_dtype INT8 beside a zero point
+turned uint8), so that such data movement gets its pair here.
 """
 
 from __future__ import annotations
@@ -18,6 +22,12 @@ import onnx_ir as ir
 from onnxcompress.graph import is_constant
 from onnxcompress.passes.quantization.linear import Linear
 from onnxcompress.passes.quantization.placement.plan import Plan, Request, nodes, tail
+
+_TYPED_OPSET = 21
+"""Operator set from which QuantizeLinear has the attribute output_dtype."""
+
+_CARRIERS = ("MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice")
+"""Data movement that ONNX Runtime carries a DequantizeLinear across."""
 
 
 def place_full(request: Request, plan: Plan, candidates: list[Linear]) -> None:
@@ -37,6 +47,8 @@ def place_full(request: Request, plan: Plan, candidates: list[Linear]) -> None:
             plan.passing.append(node)
             held.update(o.name for o in _results(node, request))
     _drop_unread(request, plan, heavy)
+    if target.activation_dtype == "int8" and request.graph.opset_imports.get("", 0) >= _TYPED_OPSET:
+        plan.passing += _carried(request, plan, heavy)
     _pairs(request, plan, heavy)
 
 
@@ -99,6 +111,22 @@ def _drop_unread(request: Request, plan: Plan, heavy: dict[ir.Node, Linear]) -> 
             kept.append(node)
             read.update(v.name for v in _sources(node, request))
     plan.passing = kept[::-1]
+
+
+def _carried(request: Request, plan: Plan, heavy: dict[ir.Node, Linear]) -> list[ir.Node]:
+    """Data movement behind a sealed pair that has no pair behind itself yet."""
+    target, passing = request.target, set(plan.passing)
+    sealed = {tail(node, target.absorbed_ops).name for node in heavy if node.op_type in target.output_needed}
+    found: list[ir.Node] = []
+    for node in nodes(request.graph):
+        source = node.inputs[0] if node.inputs else None
+        carries = source is not None and source.name in sealed and node.op_type in _CARRIERS
+        new = carries and node not in passing and _can_pass(node, request)
+        if new:
+            found.append(node)
+        if new or node in passing:
+            sealed.update(out.name for out in _results(node, request))
+    return found
 
 
 def _pairs(request: Request, plan: Plan, heavy: dict[ir.Node, Linear]) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
 from builders.placements import lines, model_with, placed, plan_of, reasons, scales
 
 CONV = "Conv<pads=[1,1,1,1]>"
@@ -89,3 +92,24 @@ def test_an_island_behind_a_convolution_keeps_it_float() -> None:
     model = model_with(f"g (float[N,16,8,8] x) => (float[N,16,8,8] y) {{ {body} }}", {"w": W, "v": W})
     assert reasons(model, "ort-x86-vnni", ("b",)) == {"a": "QUANT-ISLAND", "y": "QUANT-ISLAND"}
     assert plan_of(model, "ort-x86-vnni", ("b",)).pairs == {}
+
+
+MOVEMENT = {"r": "Reshape(c, shape)", "t": "Transpose<perm=[0,2,3,1]>(c)", "p": "MaxPool<kernel_shape=[2,2]>(c)"}
+
+
+@pytest.mark.parametrize("opset", [20, 21])
+@pytest.mark.parametrize("name", MOVEMENT)
+@pytest.mark.parametrize("target", ["generic", "ort-arm"])
+def test_int8_before_data_movement_loads_at_every_operator_set(target: str, name: str, opset: int) -> None:
+    body = f"""g (float[N,16,8,8] x) => (float[N,D,E,F] y) <int64[4] shape = {{0, 4, 4, 64}}> {{
+        c = {CONV}(x, w)  {name} = {MOVEMENT[name]}  y = Erf({name}) }}"""
+    model = model_with(body, {"w": W}, opset)
+    after = placed(model, target)
+    assert (f"{name}' = QDQ({name})" in after) == (opset == 21)
+    ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def test_what_int8_data_movement_behind_a_convolution_makes_shares_its_scale() -> None:
+    body = f"a = {CONV}(x, w)  t = Transpose<perm=[0,2,3,1]>(a)  y = MaxPool<kernel_shape=[2,2]>(t)"
+    model = model_with(f"g (float[N,16,8,8] x) => (float[N,8,7,15] y) {{ {body} }}", {"w": W}, 21)
+    assert scales(model, "generic") == {frozenset({"a", "t", "y"})}
