@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from onnxcompress.errors import UsageError
+from onnxcompress.errors import ModelError, UsageError
 from onnxcompress.graph import clone
 from onnxcompress.passes.base import Scope
 from onnxcompress.passes.convert_float import ConvertFloat
@@ -114,3 +114,22 @@ def test_an_option_of_the_pass_means_it() -> None:
     assert quantize_entries({"float_type": "bfloat16"}, False)[-1] == ("convert-float", {"float_type": "bfloat16"})
     with pytest.raises(UsageError, match="--weights does not go with --float16"):
         quantize_entries({"float_type": "bfloat16", "weights": "int4"}, True)
+
+
+def test_a_quantized_model_is_refused() -> None:
+    text = """g (float[N,2] x) => (float[N,2] y) <int8[2,2] q = {1, 2, 3, 4}, float s = {0.5}>
+      { w = DequantizeLinear(q, s)  y = MatMul(x, w) }"""
+    model = model_of(text)
+    with pytest.raises(ModelError, match="quantized already"):
+        list(ConvertFloat().run(model, context(model)))
+
+
+def test_large_constants_of_nodes_are_stored_like_initializers() -> None:
+    model = model_of("g (float[N,64] x, float[64,32] w) => (float[N,32] y) { y = MatMul(x, w) }")
+    value, product = model.graph.inputs.pop(), model.graph[0]
+    constant = ir.Node("", "Constant", [], [ir.AttrTensor("value", ir.tensor(np.ones((64, 32), np.float32)))])
+    constant.outputs[0].name, constant.outputs[0].type = "w", value.type
+    model.graph.insert_before(product, constant)
+    product.replace_input_with(1, constant.outputs[0])
+    found = list(ConvertFloat(float_type="bfloat16").run(model, context(model)))
+    assert found[-1].numbers["constants"] == 1 and [n.op_type for n in model.graph] == ["Cast", "MatMul"]

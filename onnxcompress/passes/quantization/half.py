@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from onnxcompress.calibrators import collect
 from onnxcompress.graph import add_initializer, all_names, fresh_name, in_scope, label, scopes, tensor_of
+from onnxcompress.passes.quantization.already import refuse_quantized
 from onnxcompress.passes.quantization.edit import drop_unused
 from onnxcompress.passes.quantization.opset import prepare_opset
 from onnxcompress.passes.quantization.ranges import spread
@@ -45,6 +46,7 @@ _BFLOAT16_OPSET = 13  # the first whose Cast reads bfloat16
 
 def convert(model: ir.Model, ctx: Context, options: ConvertFloat) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
+    refuse_quantized(model)
     chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
     blocked = [node for scope in scopes(model) for node in scope if node.op_type in options.block_ops]
     chosen -= {label(node) for node in blocked}
@@ -154,7 +156,9 @@ class _Writer:
 
     def store(self, chosen: set[str]) -> int:
         """Narrow numbers and a Cast for each large constant of nodes that stay float32; how many there were."""
-        found = [v for v in self.graph.initializers.values() if _storable(v, chosen, self.kind)]
+        read = (v for node in self.graph for v in node.inputs if v is not None)  # outputs of Constant nodes too
+        constants = dict.fromkeys((*self.graph.initializers.values(), *read))
+        found = [v for v in constants if _storable(v, chosen, self.kind)]
         for value in found:
             stored = self._constant(value)
             cast = self._cast(stored, fresh_name(self.taken, f"{value.name}_float32"), ir.DataType.FLOAT)

@@ -26,7 +26,7 @@ class Narrow:
         kind: int4 or float8.
         block: Indices that share a scale, for int4.
         clip: ``auto``, ``none`` or ``mse``.
-        whole_blocks: The target reads no short last block.
+        whole_blocks: The target reads no short last block, and 4-bit numbers in pairs along the last axis alone.
     """
 
     kind: WeightKind
@@ -43,6 +43,10 @@ class Narrow:
         if self.whole_blocks and shape[summed] % self.block:
             return channel, 0
         return summed, self.block
+
+    def is_odd(self, shape: tuple[int, ...]) -> bool:
+        """Whether the target cannot read a weight of this shape in 4 bits."""
+        return self.whole_blocks and self.kind.bits == 4 and bool(shape) and shape[-1] % 2 == 1
 
     def saved(self, weight: Weight, shape: tuple[int, ...], wide: float) -> int:
         """Bytes that the file loses, apart from nodes and names; `wide` is what one element takes today."""

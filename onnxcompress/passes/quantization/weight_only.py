@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from onnxcompress.errors import UsageError
 from onnxcompress.graph import clone, in_scope, label, scopes
 from onnxcompress.passes.quantization.draft import parted
 from onnxcompress.passes.quantization.judge import Judge
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 def quantize_weights(model: ir.Model, ctx: Context, options: QuantizeWeights) -> Iterator[Finding]:
     """Edit `model` and yield the findings."""
+    _refuse_foreign(ctx, options)
     ctx = replace(ctx, target=with_widths(ctx.target, options.weights, "none"))
     yield from prepare_opset(model, ctx.target.min_opset)
     teacher = clone(model) if _rounds(ctx, options) else None
@@ -45,6 +47,16 @@ def quantize_weights(model: ir.Model, ctx: Context, options: QuantizeWeights) ->
         write_products_of_bits(model, in_scope(model, ctx.scope.only, ctx.scope.exclude))
     yield from _bodies(model)
     yield _summary(stored, options)
+
+
+def _refuse_foreign(ctx: Context, options: QuantizeWeights) -> None:
+    if options.format == "matmulnbits" and ctx.target.lint != "onnxruntime":
+        raise UsageError(
+            f"--format matmulnbits does not go with the target {ctx.target.name}",
+            why="MatMulNBits is ONNX Runtime's own operator",
+            hint="Leave out --format, or give --target ort-cpu.",
+            code="USAGE-BAD-VALUE",
+        )
 
 
 def _narrow(ctx: Context, options: QuantizeWeights) -> Narrow | None:

@@ -75,7 +75,8 @@ def store_weights(
     for weight in list(_weights(model)):
         if op_types is not None and weight.reader.op_type not in op_types:
             continue
-        form = None if weight.table else narrow
+        odd = narrow is not None and narrow.is_odd(_array(weight).shape)
+        form = None if weight.table or odd else narrow
         saved, reason = _saved(weight, form), _reason(weight, chosen, form)
         if reason is None and form is not None:
             write_narrow(model.graph, writer.taken, weight, _array(weight), form)
@@ -84,6 +85,8 @@ def store_weights(
         if reason is not None:
             yield Finding(*reason, node=weight.value.name or "")
             continue
+        if narrow is not None and form is None:
+            yield Finding(*_wider(weight, narrow), node=weight.value.name or "")
         stored = Stored(stored.weights + 1, stored.saved_bytes + saved, stored.tables + weight.table)
     drop_unused(model)
     return stored
@@ -141,6 +144,15 @@ def weights_of(node: ir.Node) -> Iterator[Weight]:
         readers = [(use.node, use.idx) for use in value.uses()] if value is not None else []
         if value is not None and all(n.op_type == "Gather" and i == 0 and n.graph is node.graph for n, i in readers):
             yield Weight(value, -1, node, table=True)
+
+
+def _wider(weight: Weight, narrow: Narrow) -> tuple[str, str]:
+    """Why a weight has int8 in place of the narrow numbers."""
+    if weight.table:
+        why = "rows are gathered as stored and dequantized after, which 8 bits can and blocks cannot say"
+        return "QUANT-TABLE", f"table stored as int8, not {narrow.kind.name}: {why}"
+    why = "the target packs 4-bit numbers in pairs, and its last dim is odd"
+    return "QUANT-ODD", f"weight stored as int8, not {narrow.kind.name}: {why}"
 
 
 def _array(weight: Weight) -> np.ndarray:

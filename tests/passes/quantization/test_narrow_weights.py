@@ -8,11 +8,13 @@ import pytest
 from onnxcompress import model_io
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import clone
+from onnxcompress.passes.quantization.lint import lint
 from onnxcompress.passes.quantization.products_of_bits import packed
 from onnxcompress.passes.quantize_weights import QuantizeWeights
 from onnxcompress.quantization_recipe import quantize_entries
 from onnxcompress.runtime import Session
 from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.targets import load_target
 from onnxcompress.testing import context
 from onnxcompress.testing.texts import model_of
 
@@ -79,6 +81,28 @@ def test_tensorrt_gets_whole_blocks_only() -> None:
         list(QuantizeWeights(weights="int4").run(model, context(model, target="tensorrt")))
         found = model.graph[0].attributes.get("block_size")
         assert (found.value if found is not None else None) == block
+
+
+def test_tensorrt_gets_int8_where_pairs_of_numbers_do_not_come_out_even_and_lint_is_content() -> None:
+    target = load_target("tensorrt")
+    for name, kind in (("conv", ir.DataType.INT8), ("gemm", ir.DataType.INT4), ("matmul", ir.DataType.INT4)):
+        model, _ = case_of(name)
+        found = list(QuantizeWeights(weights="int4").run(model, context(model, target="tensorrt")))
+        assert [f.node for f in found if f.code == "QUANT-ODD"] == (["w"] if kind == ir.DataType.INT8 else [])
+        assert model.graph[0].inputs[0].dtype == kind and lint(model, target) == []
+
+
+def test_tables_stay_bytes_and_say_why() -> None:
+    model, _ = case_of("table")
+    found = list(QuantizeWeights(weights="int4").run(model, context(model, target="ort-x86-vnni")))
+    assert [f.node for f in found if f.code == "QUANT-TABLE"] == ["w"]
+    assert model.graph.initializers["w_quantized"].dtype == ir.DataType.INT8
+
+
+def test_matmulnbits_is_for_onnxruntime_alone() -> None:
+    model, _ = case_of("matmul")
+    with pytest.raises(UsageError, match="does not go with the target tensorrt"):
+        list(QuantizeWeights(weights="int4", format="matmulnbits").run(model, context(model, target="tensorrt")))
 
 
 @pytest.mark.parametrize(
