@@ -12,6 +12,7 @@ from onnxcompress.calibrators import FloatHistogram
 from onnxcompress.cost import costs
 from onnxcompress.data import DataSource
 from onnxcompress.graph import in_scope
+from onnxcompress.passes.quantization.edit import Editor, drop_unused
 from onnxcompress.passes.quantization.placement.place import place
 from onnxcompress.passes.quantization.placement.plan import Plan, Request
 from onnxcompress.passes.quantization.ranges import Rule, grids, histograms, spread
@@ -32,13 +33,13 @@ class Draft:
     """One model on its way into integers.
 
     Attributes:
-        model: The float model; `edit` turns it into the integer one.
+        model: The float model; `write` turns it into the integer one.
         ctx: Runtime, target, progress.
         options: The pass.
         request: What a placement is asked.
         plan: The placement.
         calibration: Samples that set ranges and find islands.
-        judging: Samples that nothing was chosen on; they decide whether a step stays.
+        judging: Samples that decide whether a step stays; they set no range, unless there are too few to share.
         found: Histograms by leading tensor of the first placement.
         grids: By leading tensor of `plan`.
     """
@@ -60,6 +61,27 @@ class Draft:
         request = _request(model, ctx)
         calibration, judging = parted(spread(ctx.data, options.samples))
         return cls(model, ctx, options, request, place(request), calibration, judging)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the judging samples take no part in the calibration."""
+        return self.judging is not self.calibration
+
+    def replace(self, graph: ir.Graph) -> None:
+        """Go on with another graph of the same function, nothing calibrated."""
+        self.model.graph = graph
+        self.request = _request(self.model, self.ctx)
+        self.plan, self.found, self.grids = place(self.request), {}, {}
+
+    def write(self) -> None:
+        """Write the placement into the model."""
+        options, target, live = self.options, self.ctx.target, self.request.live
+        if not self.plan.linear:
+            return
+        channels, clip, low_bits = options.per_channel, options.clip, options.low_bits
+        editor = Editor(self.model, target, per_channel=channels, clip=clip, low_bits=low_bits, live=live)
+        editor.apply(self.plan, self.grids)
+        drop_unused(self.model)
 
     def calibrate(self, rule: Rule) -> None:
         """Collect the histograms and let `rule` choose the grids."""

@@ -1,4 +1,7 @@
-"""The judge: a few unlabelled samples that nothing was chosen on, and how far a model's outputs are on them."""
+"""The judge: a few unlabelled samples that set no range, and how far a model's outputs are on them.
+
+What it finds is no measurement: it has chosen between steps. The report's quality comes from samples that no pass sees.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Verdict:
 
     Attributes:
         error: Squared relative error (see `error.Reference`).
-        agreement: Share of samples that keep their class, where an output is class scores.
+        agreement: Share of samples whose largest output stays the same one; 1 where no output is [samples, classes].
     """
 
     error: float
@@ -48,9 +51,10 @@ class Judge:
         model: The float model; its outputs are taken at once, it may be edited afterwards.
         samples: What it judges on.
         options: Runtime options; one thread all the same, so that the numbers are those of every machine.
+        unseen: Whether the samples took no part in the calibration.
     """
 
-    def __init__(self, model: ir.Model, samples: DataSource, options: RuntimeOptions) -> None:
+    def __init__(self, model: ir.Model, samples: DataSource, options: RuntimeOptions, *, unseen: bool) -> None:
         self._options = options = one_thread(options)
         part, _ = runnable_part(model, options)
         names = comparable(part)
@@ -60,12 +64,17 @@ class Judge:
         first = session.run(self._feeds[0], names) if names else {}
         self._names = [name for name in names if is_tensor(first[name]) and is_numeric(first[name])]
         self._reference = Reference(self._runs(session), [len(feeds.indices) for feeds in runs])
-        self.samples = len(samples)
+        self.samples, self.unseen = len(samples), unseen
 
     @property
     def blind(self) -> bool:
         """True where the model has no float tensor to compare at."""
         return not self._names
+
+    @property
+    def ranks(self) -> bool:
+        """Whether an output is [samples, classes], so that its largest entry means something."""
+        return self._reference.ranks
 
     def look_at(self, model: ir.Model) -> Verdict:
         """The verdict on a model with the same inputs and tensors."""

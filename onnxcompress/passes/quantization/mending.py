@@ -100,11 +100,28 @@ def _costly(kinds: tuple[str, ...], before: Verdict, after: Verdict) -> Finding:
     return Finding("QUANT-INEXACT", message, severity=Severity.WARNING)
 
 
-def attempt(name: str, step: Step, model: ir.Model, judge: Judge, before: Verdict) -> tuple[Verdict, list[Finding]]:
-    """Run one step on a copy, and keep the copy where it is better."""
+def attempt(
+    name: str,
+    step: Step,
+    model: ir.Model,
+    judge: Judge,
+    before: Verdict,
+    *,
+    written: Callable[[ir.Model], ir.Model] = lambda model: model,
+) -> tuple[Verdict, list[Finding]]:
+    """Run one step on a copy, and keep the copy where it is better.
+
+    Args:
+        name: What the finding calls the step.
+        step: Edits the copy.
+        model: What becomes the copy where that is better.
+        judge: Compares.
+        before: Its verdict without the step.
+        written: The model that is judged for one that the step has edited; itself by default.
+    """
     copy = clone(model)
     told = list(step(copy))
-    after = judge.look_at(copy)
+    after = judge.look_at(written(copy))
     kept = after.better_than(before)
     if kept:
         model.graph = copy.graph
@@ -129,14 +146,12 @@ def _steps(draft: Draft, teacher: ir.Model) -> list[tuple[str, Step]]:
 
 
 def judged(verdict: Verdict, judge: Judge) -> Finding:
-    """What the judge finds in the end."""
-    message = (
-        f"on {judge.samples} samples that nothing was chosen on, the outputs are {verdict.decibels:.1f} dB above "
-        f"their error and {100 * verdict.agreement:.1f} % of the classes stay"
-    )
-    numbers: dict[str, float | int | str] = {
-        "error_db": round(verdict.decibels, 2),
-        "agreement": round(verdict.agreement, 4),
-        "samples": judge.samples,
-    }
-    return Finding("QUANT-JUDGED", message, numbers=numbers)
+    """What the judge finds in the end, and what its samples had a part in."""
+    where = f"on {judge.samples} samples that set no range, but chose between the last steps"
+    if not judge.unseen:
+        where = f"on the {judge.samples} samples of the calibration themselves, too few to keep some apart"
+    ranks = f"; the largest output stays the same one in {100 * verdict.agreement:.1f} % of them" if judge.ranks else ""
+    message = f"{where}, the outputs are {verdict.decibels:.1f} dB above their error{ranks}"
+    numbers: dict[str, float | int | str] = {"error_db": round(verdict.decibels, 2), "samples": judge.samples}
+    numbers |= {"agreement": round(verdict.agreement, 4)} if judge.ranks else {}
+    return Finding("QUANT-JUDGED", message, numbers={**numbers, "unseen": int(judge.unseen)})

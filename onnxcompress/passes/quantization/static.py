@@ -2,7 +2,8 @@
 
 Place: the target's rules (`placement`). Calibrate: one streamed pass, a rule for the ranges. Refine: other ranges and
 islands for the tensors that cost most (`sensitivity`). Edit: Q/DQ pairs and integer weights. Mend: steps that stay only
-where the judge, on samples that nothing was chosen on, finds the outputs nearer (`mending`).
+where the judge, on samples that set no range, finds the outputs nearer (`mending`). Before all of it, where weights
+have one scale for all channels or the effort is best: equalization, kept if the judge finds the outputs nearer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from onnxcompress.graph import clone, is_constant, iter_nodes, label, scopes
 from onnxcompress.passes.quantization import kernels, saturation
 from onnxcompress.passes.quantization.already import refuse_quantized
 from onnxcompress.passes.quantization.draft import Draft
-from onnxcompress.passes.quantization.edit import Editor, drop_unused
+from onnxcompress.passes.quantization.equalization.step import equalized
 from onnxcompress.passes.quantization.judge import Judge
 from onnxcompress.passes.quantization.linear import is_linear
 from onnxcompress.passes.quantization.lint import lint
@@ -50,30 +51,31 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
     ctx, outliers = without_outliers(ctx)
     yield from outliers
     draft = Draft.begin(model, ctx, options)
-    if options.effort != "fast" and count is None and draft.plan.linear:
-        yield from thrift(draft)
+    judge = None if options.effort == "fast" else Judge(model, draft.judging, ctx.runtime, unseen=draft.apart)
+    if judge is not None:
+        yield from equalized(draft, rule, judge)
+        yield from thrift(draft) if count is None and draft.plan.linear else ()
     if draft.plan.linear:
         yield from few(ctx.data) if ctx.data is not None else ()
         draft.calibrate(rule)
         yield from constant_tensors(draft.found)
         yield from not_finite(draft.found, strict=ctx.strict)
-    yield from _fast(draft) if options.effort == "fast" else _careful(draft, rule, count)
+    yield from _fast(draft) if judge is None else _careful(draft, rule, count, judge)
     yield from _left(draft)
     yield _summary(draft, rule) if draft.plan.linear else _nothing(ctx)
     yield from _checked(model, ctx) if draft.plan.linear else ()
 
 
 def _fast(draft: Draft) -> Iterator[Finding]:
-    _edit(draft)
+    draft.write()
     yield from weights_left_float(draft.model, draft.ctx, per_channel=draft.options.per_channel)
 
 
-def _careful(draft: Draft, rule: Rule, count: int | None) -> Iterator[Finding]:
+def _careful(draft: Draft, rule: Rule, count: int | None, judge: Judge) -> Iterator[Finding]:
     if draft.plan.linear:
         yield from refine(draft, rule, count)
     teacher = clone(draft.model)
-    judge = Judge(teacher, draft.judging, draft.ctx.runtime)
-    _edit(draft)
+    draft.write()
     yield from store(draft, judge)
     yield from mend(draft, teacher, judge)
 
@@ -100,17 +102,6 @@ def _islands(text: str | int) -> int | None:
             f"islands must be a number or auto, not {text!r}", hint="Give --islands 2.", code="USAGE-BAD-VALUE"
         )
     return int(text)
-
-
-def _edit(draft: Draft) -> None:
-    """Write the placement."""
-    options, target, live = draft.options, draft.ctx.target, draft.request.live
-    if not draft.plan.linear:
-        return
-    channels, clip, low_bits = options.per_channel, options.clip, options.low_bits
-    editor = Editor(draft.model, target, per_channel=channels, clip=clip, low_bits=low_bits, live=live)
-    editor.apply(draft.plan, draft.grids)
-    drop_unused(draft.model)
 
 
 def _left(draft: Draft) -> Iterator[Finding]:

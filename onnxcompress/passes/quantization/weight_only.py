@@ -74,7 +74,7 @@ def _rounds(ctx: Context, options: QuantizeWeights) -> bool:
 def _round(model: ir.Model, teacher: ir.Model, ctx: Context, options: QuantizeWeights) -> Iterator[Finding]:
     assert ctx.data is not None
     fit, judging = parted(spread(ctx.data, options.samples))
-    judge = Judge(teacher, judging, ctx.runtime)
+    judge = Judge(teacher, judging, ctx.runtime, unseen=judging is not fit)
     if judge.blind:
         return
     verdict = judge.look_at(model)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx.parser
 import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
+from onnxcompress.api import quantize
 from onnxcompress.graph import clone
 from onnxcompress.passes.insert_qdq import InsertQDQ
 from onnxcompress.passes.quantization.draft import Draft
@@ -83,7 +86,7 @@ def test_a_step_stays_only_where_the_judge_finds_the_outputs_nearer(shift: float
     right = value.const_value.numpy().copy()
     value.const_value = ir.tensor(right + np.float32(0.1), name="b")
     context_ = context(teacher, data=_samples(4))
-    judge = Judge(teacher, context_.data, RuntimeOptions(threads=1))
+    judge = Judge(teacher, context_.data, RuntimeOptions(threads=1), unseen=True)
 
     def step(model: ir.Model) -> list:
         model.graph.initializers["b"].const_value = ir.tensor(right + np.float32(shift), name="b")
@@ -109,3 +112,68 @@ def test_recurrent_weights_of_a_model_without_anything_else_become_int8_and_thei
     assert kinds == {ir.DataType.INT8}
     step = next(f for f in findings if f.code == "QUANT-STEP")
     assert "LSTM" in step.message and step.numbers["after_db"] > 20
+
+
+def _told(model: ir.Model, data: dict[str, np.ndarray], code: str, **options) -> list:
+    return [f for f in _quantized(model, data, **options)[1] if f.code == code]
+
+
+def test_the_judge_says_what_its_samples_had_a_part_in() -> None:
+    model = _model("g (float[N,32] x) => (float[N,8] y) { h = MatMul(x, v) y = Relu(h) }", {"v": (32, 8)})
+    apart, shared = (_told(model, _samples(32, count=n), "QUANT-JUDGED")[0] for n in (40, 12))
+    assert apart.numbers["unseen"] == 1 and "chose between the last steps" in apart.message
+    assert shared.numbers["unseen"] == 0 and "12 samples of the calibration themselves" in shared.message
+    assert not any("nothing was chosen on" in told.message for told in (apart, shared))
+
+
+def test_a_share_of_unchanged_classes_is_told_only_of_an_output_of_samples_and_classes() -> None:
+    flat = _model("g (float[N,32] x) => (float[N,8] y) { h = MatMul(x, v) y = Relu(h) }", {"v": (32, 8)})
+    picture = _model("g (float[N,8,6,6] x) => (float[N,8,6,6] y) { y = Conv(x, v) }", {"v": (8, 8, 1, 1)})
+    with_classes, without = (
+        _told(m, _samples(*shape, count=20), "QUANT-JUDGED")[0] for m, shape in ((flat, (32,)), (picture, (8, 6, 6)))
+    )
+    assert "agreement" in with_classes.numbers and "largest output" in with_classes.message
+    assert "agreement" not in without.numbers and "largest output" not in without.message
+
+
+@pytest.mark.parametrize("effort", ["default", "best"])
+def test_samples_that_only_measure_choose_nothing(effort: str, tmp_path: Path) -> None:
+    model = _model("g (float[N,32] x) => (float[N,8] y) { h = MatMul(x, v) y = Relu(h) }", {"v": (32, 8)})
+    data, files = _samples(32, count=40), []
+    for scale in (1.0, 50.0):
+        measuring = {"x": scale * RNG.normal(size=(10, 32)).astype(np.float32)}
+        result = quantize(model, data=data, eval_data=measuring, effort=effort, target="ort-x86-vnni")
+        files.append(tmp_path / f"{scale}.onnx")
+        result.save(files[-1])
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+UNEVEN = """g (float[N,16,8,8] x) => (float[N,8,8,8] y) {
+  a = Conv<kernel_shape=[1,1]>(x, w1)  ra = Relu(a)
+  d = Conv<kernel_shape=[3,3], pads=[1,1,1,1], group=32>(ra, w2)  rd = Relu(d)
+  y = Conv<kernel_shape=[1,1]>(rd, w3) }"""
+
+
+def _uneven() -> tuple[ir.Model, dict[str, np.ndarray]]:
+    """A depthwise layer whose channels differ a thousandfold in weight, and the reverse in what they are fed."""
+    model = _model(UNEVEN, {"w1": (32, 16, 1, 1), "w2": (32, 1, 3, 3), "w3": (8, 32, 1, 1)})
+    factors = np.logspace(-1.5, 1.5, 32, dtype=np.float32).reshape(-1, 1, 1, 1)
+    for name, factor in (("w1", factors), ("w2", 1 / factors)):
+        value = model.graph.initializers[name]
+        value.const_value = ir.tensor(value.const_value.numpy() * factor, name=name)
+    return model, _samples(16, 8, 8, count=24)
+
+
+def test_with_one_scale_a_layer_the_default_equalizes_and_says_what_it_brought() -> None:
+    model, data = _uneven()
+    steps = [f for f in _told(model, data, "QUANT-STEP", per_channel=False) if "equalization" in f.message]
+    assert len(steps) == 1 and steps[0].numbers["kept"] == 1
+    assert steps[0].numbers["after_db"] > steps[0].numbers["before_db"] + 10
+
+
+def test_equalization_is_tried_at_the_best_effort_where_each_channel_has_its_scale_and_not_before() -> None:
+    model, data = _uneven()
+    for effort, tried in (("fast", 0), ("default", 0), ("best", 1)):
+        steps = _told(model, data, "QUANT-STEP", effort=effort)
+        assert sum("equalization" in f.message for f in steps) == tried
+        assert sum("weight rounding" in f.message for f in steps) == tried

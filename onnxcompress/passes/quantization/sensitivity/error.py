@@ -47,15 +47,24 @@ class Reference:
         ]
         return float(np.concatenate(found).mean())
 
+    @property
+    def ranks(self) -> bool:
+        """Whether an output is [samples, classes]."""
+        return any(_ranks(wanted) for run in self._runs for wanted in run)
+
     def agreement(self, runs: Runs) -> float:
         """Share of samples whose largest entry stays, of outputs [samples, classes]; 1 where there is none."""
         same = total = 0
         for y, w in zip(runs, self._runs, strict=True):
             for mine, wanted in zip(y, w, strict=True):
-                if wanted.ndim == 2 and wanted.shape[1] > 1:
+                if _ranks(wanted):
                     same += int((mine.argmax(1) == wanted.argmax(1)).sum())
                     total += len(wanted)
         return same / total if total else 1.0
+
+
+def _ranks(array: np.ndarray) -> bool:
+    return array.ndim == 2 and array.shape[1] > 1
 
 
 def rows(array: np.ndarray, count: int) -> np.ndarray:
