@@ -58,7 +58,7 @@ class InsertQDQ(Pass):
     evaluations: int = option(128, "Most runs of the few samples that sensitivity, ranges and islands take.")
     effort: str = option(
         "default",
-        "fast calibrates and writes; default looks for sensitive tensors and repairs; best also equalizes and rounds anew.",
+        "fast calibrates and writes; default looks for what is sensitive and repairs; best also equalizes and rounds.",
         choices=("fast", "default", "best"),
     )
     samples: int = option(512, "Most calibration samples used, evenly spaced; 0 for all.")
