@@ -61,7 +61,7 @@ def main() -> None:
                 rows[name][tool] = row
                 store.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n", encoding="utf-8")
                 print(f"{name:24} {tool:14} {json.dumps(row)}", file=sys.stderr, flush=True)
-    given.out.write_text(page(rows), encoding="utf-8")
+    given.out.write_text(page(rows, given.note), encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
@@ -76,6 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="most runs of a tool whose median counts")
     parser.add_argument("--limit", type=float, default=600, help="seconds after which a tool has failed")
     parser.add_argument("--memory", type=float, default=0, help="GB of address space that a tool may take; 0: no cap")
+    parser.add_argument("--note", default="", help="sentence for the page: how its rows came about")
     parser.add_argument("--work", type=Path, help="keep the quantized files in this folder")
     return parser.parse_args()
 

@@ -40,10 +40,10 @@ calibration samples by the distance of the outputs, never on test data.
 """
 
 
-def page(rows: Rows) -> str:
-    """The whole page."""
+def page(rows: Rows, note: str = "") -> str:
+    """The whole page; `note` tells how these rows came about where one plain run did not make them all."""
     versions = ", ".join(f"{k} {v}" for k, v in environment(RuntimeOptions(threads=1)).items())
-    parts = [_TEXT.format(versions=versions), _summary(rows)]
+    parts = [_TEXT.format(versions=versions), *([note + "\n"] if note else []), _summary(rows)]
     parts += [_model(name, found) for name, found in sorted(rows.items(), key=lambda item: item[0].lower())]
     return "\n".join(parts)
 
