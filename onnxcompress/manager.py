@@ -19,7 +19,7 @@ from onnxcompress.cost import costs
 from onnxcompress.data import DataSource, canonical, open_data, remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
-from onnxcompress.measurement import far_apart, measure, measure_between
+from onnxcompress.measurement import far_apart, hold, measure, measure_between, with_goal
 from onnxcompress.order import check_order, transactions
 from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
 from onnxcompress.recipe import Recipe
@@ -150,10 +150,13 @@ class PassManager:
             verify=self.verify,
             progress=progress,
         )
-        return self._run(context, metric, has_teacher=teacher is not None)
-
-    def _run(self, ctx: Context, metric: Callable[..., float] | None, *, has_teacher: bool) -> Result:
         gate = verify.Gate(max_drop=self.max_drop, min_sqnr=self.min_sqnr)
+        context = with_goal(context, self.passes, gate, metric, apart=eval_data is not None)
+        return self._run(context, gate, metric, has_teacher=teacher is not None)
+
+    def _run(
+        self, ctx: Context, gate: verify.Gate, metric: Callable[..., float] | None, *, has_teacher: bool
+    ) -> Result:
         self._check_needs(ctx)
         gate.check_resolution(ctx.held_out, ctx.original, metric=metric is not None)
         report = Report(
@@ -269,7 +272,7 @@ class PassManager:
             return
         comparison, report.quality = measure(model, ctx, metric)
         report.notes += far_apart(report.quality)
-        gate.check(comparison)
+        hold(gate, comparison, report)
 
 
 def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSource | None, DataSource | None]:

@@ -6,20 +6,24 @@ it is now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from onnxcompress import verify
+from onnxcompress.errors import GateError
+from onnxcompress.passes.base import Context, Effect, Pass
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnxcompress.passes.base import Context
+    from onnxcompress.report import Report
 
 Metric = Callable[..., float]
 
 # Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
 _SAMPLES_BETWEEN = 128
+_LEAST_TO_SPLIT = 2  # samples of --data of which some can be held out
 _FAR_DB = 10.0  # signal to noise below which an output is off by about a third (10 ** -0.5) or more
 
 
@@ -68,3 +72,46 @@ def far_apart(quality: Mapping[str, Any]) -> list[str]:
         return []
     hint = "judge the result by --metric or labels, exclude what is sensitive, or hold it to --min-sqnr"
     return [f"the outputs are far from the reference's, {noise:.1f} dB: {hint}"]
+
+
+def with_goal(
+    ctx: Context, passes: Sequence[Pass], gate: verify.Gate, metric: Metric | None, *, apart: bool
+) -> Context:
+    """Let the last pass that changes numbers know the gate, where it can steer towards it.
+
+    Without evaluation data the samples that judge steer too. With it they stay untouched: a fifth of the data is held
+    out from calibration and steers.
+
+    Args:
+        ctx: Samples and runtime.
+        passes: The pipeline.
+        gate: The limits.
+        metric: The user's own.
+        apart: True where the samples that judge are not of the data.
+    """
+    lossy = [p for p in passes if p.effect is Effect.LOSSY]
+    asked = gate.max_drop is not None or gate.min_sqnr is not None
+    if not (asked and lossy and lossy[-1].steers) or ctx.data is None or ctx.held_out is None:
+        return ctx
+    data, steering = ctx.data, ctx.held_out
+    if apart and len(data) >= _LEAST_TO_SPLIT:
+        data, steering = data.split(0.2, seed=ctx.seed)
+    elif apart:
+        steering = data
+    return replace(ctx, data=data, goal=verify.Goal(gate, ctx.teacher, steering, apart, metric, ctx.runtime))
+
+
+def hold(gate: verify.Gate, comparison: verify.Comparison, report: Report) -> None:
+    """Hold the result to the gate; what was tried to meet it is told either way.
+
+    Raises:
+        GateError: Where a limit is not met.
+    """
+    tried = [f.message for f in report.findings if f.code == "QUANT-FALLBACK"]
+    report.notes += tried
+    try:
+        gate.check(comparison)
+    except GateError as error:
+        for sentence in tried:
+            error.add_note(sentence)
+        raise

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onnxcompress.data import DataSource
     from onnxcompress.report import Finding
     from onnxcompress.targets import Target
+    from onnxcompress.verify import Goal
 
 T = TypeVar("T")
 
@@ -95,6 +96,8 @@ class Context:
         statistics: Histograms that passes and runs share; None where there is nothing to share.
         data: Samples for calibration, reconstruction and training; None where the user gave none.
         held_out: Samples that only measure; never used to calibrate.
+        goal: The quality gate and the samples to steer by; None without a gate, or where a later pass changes the
+            numbers again.
         shapes: Sizes for dynamic inputs by input name (``--shape x:1x3x224x224``).
         scope: Nodes the user named with ``--only`` and ``--exclude``.
         runtime: Providers, threads, custom operators.
@@ -114,6 +117,7 @@ class Context:
     statistics: Statistics | None = None
     data: DataSource | None = None
     held_out: DataSource | None = None
+    goal: Goal | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     scope: Scope = Scope()
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
@@ -137,6 +141,7 @@ class Pass(ABC):
         not_after: Names of passes that must not have run before this one in the same recipe.
         by_profile: What the pass writes depends on the processor's profile where the target is chosen by processor
             (``ort-cpu``); the recipe then names that profile, so that it makes the same bytes anywhere.
+        steers: The pass can give compression back until ``Context.goal`` is met.
     """
 
     name: ClassVar[str]
@@ -144,6 +149,7 @@ class Pass(ABC):
     needs_data: ClassVar[str] = "never"
     not_after: ClassVar[tuple[str, ...]] = ()
     by_profile: ClassVar[bool] = False
+    steers: ClassVar[bool] = False
 
     def check(self) -> None:  # noqa: B027  # most passes have nothing to refuse
         """Refuse options that are out of range or contradict each other, before any work.

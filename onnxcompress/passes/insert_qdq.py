@@ -28,6 +28,7 @@ class InsertQDQ(Pass):
     effect: ClassVar[Effect] = Effect.LOSSY
     by_profile: ClassVar[bool] = True
     needs_data: ClassVar[str] = "always"
+    steers: ClassVar[bool] = True
 
     weights: str | None = option(
         None, "Type of the weights; the target's own by default.", choices=("int8", "int4", "float8")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SCHEMA = "onnxcompress.report/1"
+_FLOAT_BY_CHOICE = ("QUANT-ISLAND",)  # nodes that could run on integers and were left float for what they would cost
 
 
 class Severity(enum.StrEnum):
@@ -96,9 +98,15 @@ class Report:
         """All findings, pass by pass."""
         return [finding for record in self.passes for finding in record.findings]
 
+    @property
+    def exclude(self) -> list[str]:
+        """``--exclude NAME`` for each node that was left float by choice, quoted for a shell; often empty."""
+        names = dict.fromkeys(f.node for f in self.findings if f.code in _FLOAT_BY_CHOICE and f.node)
+        return [f"--exclude {shlex.quote(name)}" for name in names]
+
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values, with its schema's name."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """The report as plain JSON values, with its schema's name; ``exclude`` only where there is any."""
+        return {"schema": SCHEMA, **asdict(self), **({"exclude": " ".join(self.exclude)} if self.exclude else {})}
 
     def to_json(self) -> str:
         """The report as indented JSON text, keys in the order of the schema."""

@@ -60,6 +60,7 @@ def render(report: Report, *, findings: bool = True) -> Group:
     hidden = sum(g.count for g in groups) - sum(g.count for g in shown)
     more = [f"{hidden} more findings: see them with -v or in --report"] if hidden else []
     notes = [Text(f"note: {note}", overflow="fold") for note in (*report.notes, *_samples(report), *more)]
+    notes += [Text(line, overflow="fold") for line in _exclude(report.exclude)] if findings else []
     spaced = [item for part in parts for item in (part, Text(""))]
     return Group(*spaced, *notes) if notes else Group(*spaced[:-1])
 
@@ -117,6 +118,12 @@ def findings_table(groups: list[FindingGroup]) -> Table:
         style = "yellow" if group.severity is Severity.WARNING else ""
         table.add_row(Text(group.code, style=style), str(group.count), Text(where + group.message, overflow="fold"))
     return table
+
+
+def _exclude(flags: list[str]) -> list[str]:
+    """What to paste to leave the same nodes float in another run, one a line."""
+    lines = [f"  {flag} \\" for flag in flags[:-1]] + [f"  {flag}" for flag in flags[-1:]]
+    return ["nodes left float by choice, for another run:", *lines] if lines else []
 
 
 def _samples(report: Report) -> list[str]:

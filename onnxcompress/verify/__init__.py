@@ -4,6 +4,7 @@ from onnxcompress.verify.comparison import Comparison
 from onnxcompress.verify.exact import TOLERANCES, check_exact, tolerance_of
 from onnxcompress.verify.failure import VerifyFailure
 from onnxcompress.verify.gate import Drop, Gate, loss
+from onnxcompress.verify.goal import Goal, Reached
 from onnxcompress.verify.interface import check_interface
 from onnxcompress.verify.numbers import Distance, OutputComparison
 from onnxcompress.verify.producers import comparable
@@ -16,7 +17,9 @@ __all__ = [
     "Distance",
     "Drop",
     "Gate",
+    "Goal",
     "OutputComparison",
+    "Reached",
     "VerifyFailure",
     "check_exact",
     "check_interface",

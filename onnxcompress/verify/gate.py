@@ -98,18 +98,34 @@ class Gate:
         Raises:
             GateError: Where one is not met.
         """
-        if self.min_sqnr is not None and comparison.sqnr_db < self.min_sqnr:
+        below, over = self._noise(comparison), self._drop(comparison)
+        if below:
             why = f"SQNR is {comparison.sqnr_db:.1f} dB and {self.min_sqnr:g} dB was asked for"
             raise _gate_error(why, "GATE-SQNR")
-        if self.max_drop is not None:
-            self._check_drop(comparison, Drop.parse(self.max_drop))
-
-    def _check_drop(self, comparison: Comparison, drop: Drop) -> None:
-        what, before, lost = loss(comparison)
-        limit = drop.limit(before)
-        if not lost <= limit + 1e-12:
-            why = f"{what} lost {100 * lost:.2f}pt on {comparison.samples} samples and {drop.text} was allowed"
+        if over:
+            why = f"{self.lost(comparison)} on {comparison.samples} samples and {self.max_drop} was allowed"
             raise _gate_error(why, "GATE-MAX-DROP")
+
+    def excess(self, comparison: Comparison) -> tuple[float, float]:
+        """How far the limits are missed: the loss beyond ``max_drop``, the dB below ``min_sqnr``; 0 where met."""
+        return self._drop(comparison), self._noise(comparison)
+
+    def lost(self, comparison: Comparison) -> str:
+        """What is counted, and how much of it went, in points."""
+        what, _, lost = loss(comparison)
+        return f"{what} lost {100 * lost:.2f}pt"
+
+    def _noise(self, comparison: Comparison) -> float:
+        if self.min_sqnr is None or not comparison.sqnr_db < self.min_sqnr:
+            return 0.0
+        return self.min_sqnr - comparison.sqnr_db
+
+    def _drop(self, comparison: Comparison) -> float:
+        if self.max_drop is None:
+            return 0.0
+        _, before, lost = loss(comparison)
+        over = lost - Drop.parse(self.max_drop).limit(before)
+        return 0.0 if over <= 1e-12 else over if math.isfinite(over) else math.inf
 
 
 def loss(comparison: Comparison) -> tuple[str, float, float]:

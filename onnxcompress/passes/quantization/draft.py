@@ -100,6 +100,13 @@ class Draft:
         if self.grids:
             self.grids = {root: self.grids[whole.root(root)] for root in self.plan.members()}
 
+    def again(self, model: ir.Model, islands: tuple[str, ...]) -> Draft:
+        """The same draft on another copy of the float model, without these tensors; grids stay what they are."""
+        request = replace(self.request, graph=model.graph, islands=(*self.request.islands, *islands))
+        plan = place(request)
+        grids = {root: self.grids[self.plan.root(root)] for root in plan.members()}
+        return replace(self, model=model, request=request, plan=plan, grids=grids)
+
 
 def _request(model: ir.Model, ctx: Context) -> Request:
     table = infer(model, shapes=ctx.shapes, runtime=ctx.runtime)

@@ -3,7 +3,8 @@
 Place: the target's rules (`placement`). Calibrate: one streamed pass, a rule for the ranges. Refine: other ranges and
 islands for the tensors that cost most (`sensitivity`). Edit: Q/DQ pairs and integer weights. Mend: steps that stay only
 where the judge, on samples that set no range, finds the outputs nearer (`mending`). Before all of it, where weights
-have one scale for all channels or the effort is best: equalization, kept if the judge finds the outputs nearer.
+have one scale for all channels or the effort is best: equalization, kept if the judge finds the outputs nearer. Fall
+back: where a quality gate was given and is missed, edit and mend again with fewer tensors in integers (`fallback`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from onnxcompress.passes.quantization import kernels, saturation
 from onnxcompress.passes.quantization.already import refuse_quantized
 from onnxcompress.passes.quantization.draft import Draft
 from onnxcompress.passes.quantization.equalization.step import equalized
+from onnxcompress.passes.quantization.fallback import Write, fall_back
 from onnxcompress.passes.quantization.judge import Judge
 from onnxcompress.passes.quantization.linear import is_linear
 from onnxcompress.passes.quantization.lint import lint
@@ -60,7 +62,9 @@ def quantize_static(model: ir.Model, ctx: Context, options: InsertQDQ) -> Iterat
         draft.calibrate(rule)
         yield from constant_tensors(draft.found)
         yield from not_finite(draft.found, strict=ctx.strict)
-    yield from _fast(draft) if judge is None else _careful(draft, rule, count, judge)
+    if judge is not None and draft.plan.linear:
+        yield from refine(draft, rule, count)
+    yield from fall_back(draft, _writer(draft, judge))
     yield from _left(draft)
     yield _summary(draft, rule) if draft.plan.linear else _nothing(ctx)
     yield from _checked(model, ctx) if draft.plan.linear else ()
@@ -71,13 +75,18 @@ def _fast(draft: Draft) -> Iterator[Finding]:
     yield from weights_left_float(draft.model, draft.ctx, per_channel=draft.options.per_channel)
 
 
-def _careful(draft: Draft, rule: Rule, count: int | None, judge: Judge) -> Iterator[Finding]:
-    if draft.plan.linear:
-        yield from refine(draft, rule, count)
-    teacher = clone(draft.model)
+def _careful(draft: Draft, teacher: ir.Model, judge: Judge) -> Iterator[Finding]:
     draft.write()
     yield from store(draft, judge)
     yield from mend(draft, teacher, judge)
+
+
+def _writer(draft: Draft, judge: Judge | None) -> Write:
+    """How a draft is written, once or, for a quality gate, several times."""
+    if judge is None:
+        return _fast
+    teacher = clone(draft.model)
+    return lambda each: _careful(each, teacher, judge)
 
 
 def _rule(options: InsertQDQ, ctx: Context) -> Rule:

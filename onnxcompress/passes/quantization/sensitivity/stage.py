@@ -35,14 +35,19 @@ def refine(draft: Draft, rule: Rule, count: int | None) -> Iterator[Finding]:
     if count == 0 or evaluations < 4:
         return
     probe = Probe(
-        draft.model, draft.plan, draft.grids, draft.ctx, _few(draft.calibration), per_channel=draft.options.per_channel
+        draft.model,
+        draft.plan,
+        draft.grids,
+        draft.ctx,
+        few_of(draft.calibration),
+        per_channel=draft.options.per_channel,
     )
     if probe.blind:
         return
     before = probe.error(probe.tensors, probe.weights)
     if before <= NEAR and count is None:
         return
-    errors = _ranked(draft, probe, evaluations // 2)
+    errors = ranked(draft, probe, evaluations // 2)
     grids, changes = _ranges(draft, probe, rule, errors, evaluations // 4)
     yield from changes
     yield from _islands(draft, probe, errors, grids, count, evaluations // 4)
@@ -64,12 +69,14 @@ def thrift(draft: Draft) -> Iterator[Finding]:
         yield Finding("QUANT-NOT-FASTER", message, severity=Severity.WARNING)
 
 
-def _few(samples: DataSource) -> DataSource:
+def few_of(samples: DataSource) -> DataSource:
+    """The samples that tensors are tried on, evenly spaced."""
     count = len(samples)
     return samples.subset(np.linspace(0, count - 1, min(count, _SAMPLES)).round().astype(np.int64))
 
 
-def _ranked(draft: Draft, probe: Probe, evaluations: int) -> dict[str, float]:
+def ranked(draft: Draft, probe: Probe, evaluations: int) -> dict[str, float]:
+    """Squared relative error of the outputs by leading tensor (see `ranking`)."""
     noise = {t: 10 ** (-signal_to_noise(draft.found[t], draft.grids[t]) / 10) for t in probe.tensors}
     total = min(evaluations, len(probe.tensors))
     done = 0
