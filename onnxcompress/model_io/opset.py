@@ -17,13 +17,14 @@ _FREE_INITIALIZERS = 4
 def raise_opset(model: ir.Model, version: int) -> None:
     """Convert the default domain of `model` to `version`, in place; nothing where it is that new already.
 
-    Names of inputs, outputs and initializers stay.
+    Names of inputs, outputs and initializers stay. The model's own functions are written out where they are called,
+    because the converter leaves their bodies at the old operator set.
 
     Raises:
         ModelError: MODEL-OPSET where the converter cannot do it.
     """
     import onnx_ir as ir
-    from onnx import version_converter
+    from onnx import inliner, version_converter
 
     from onnxcompress.model_io.proto import to_proto
 
@@ -36,7 +37,8 @@ def raise_opset(model: ir.Model, version: int) -> None:
         proto.ir_version, _FREE_INITIALIZERS
     )  # the converter takes IR 3's inputs off, then misses them
     try:
-        converted = version_converter.convert_version(proto, version)
+        flat = inliner.inline_local_functions(proto, convert_version=True) if proto.functions else proto
+        converted = version_converter.convert_version(flat, version)
     except (RuntimeError, ValueError, version_converter.ConvertError) as error:
         raise ModelError(
             f"cannot raise the model from operator set {have} to {version}",
@@ -63,4 +65,5 @@ def _take_over(model: ir.Model, raised: ir.Model) -> None:
     raised.graph.metadata_props.update(model.graph.metadata_props)
     raised.graph.meta.update(model.graph.meta)
     model.graph = raised.graph
+    model.functions.clear()
     model.ir_version = max(model.ir_version, raised.ir_version)
