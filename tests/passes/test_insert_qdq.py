@@ -333,6 +333,25 @@ def test_a_weight_that_is_not_finite_stays_float(number: float) -> None:
     assert not np.isfinite(quantized.graph.initializers["v"].const_value.numpy()).all()
 
 
+def test_a_bias_that_is_not_finite_stays_float() -> None:
+    model = model_of("g (float[N,8] x) => (float[N,8] y) { y = Gemm(x, w, b) }", {"w": (8, 8), "b": (8,)})
+    bias = np.array([1, np.nan, np.inf, 0, 0, 0, 0, 0], np.float32)
+    model.graph.initializers["b"].const_value = ir.tensor(bias, name="b")
+    quantized, _ = quantize(model, samples(8))
+    assert np.array_equal(quantized.graph.initializers["b"].const_value.numpy(), bias, equal_nan=True)
+
+
+def test_a_weight_too_small_for_a_scale_stays_float() -> None:
+    text = "g (float[N,8] x) => (float[N,8] y) { a = Mul(x, k)  y = MatMul(a, w) }"
+    model = model_of(text, {"k": (1,), "w": (8, 8)})
+    for name, factor in (("k", 1e25), ("w", 1e-25)):
+        array = model.graph.initializers[name].const_value.numpy() * np.float32(factor)
+        model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    quantized, findings = quantize(model, samples(8))
+    kept = [m.graph.initializers["w"].const_value.numpy() for m in (model, quantized)]
+    assert codes(findings) == {"QUANT-TINY", "QUANT-NOTHING"} and np.array_equal(*kept)
+
+
 def test_a_weight_without_elements_stays() -> None:
     text = "g (float[N,8] x) => (float[N,4] y) { h = MatMul(x, v) y = MatMul(h, w) }"
     _, findings = quantize(model_of(text, {"v": (8, 0), "w": (0, 4)}), samples(8))

@@ -176,7 +176,7 @@ class Editor:
         bias = _array(linear.value(linear.bias))
         channels = _channels(linear)
         whole = bias.size == channels and bias.shape[-1:] == (channels,)  # a Gemm may also add a number a row, or one
-        return bias.reshape(-1) if bias.dtype.name == "float32" and whole else None
+        return bias.reshape(-1) if bias.dtype.name == "float32" and whole and np.isfinite(bias).all() else None
 
     def _weight(
         self, value: ir.Value, numbers: np.ndarray, scales: np.ndarray, axis: int | None, reader: ir.Node

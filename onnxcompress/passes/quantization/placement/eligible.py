@@ -13,6 +13,9 @@ from onnxcompress.passes.quantization.placement.plan import Plan, Reason, Reques
 from onnxcompress.passes.quantization.placement.small_convolutions import small_convolution
 from onnxcompress.passes.quantization.placement.small_products import small_product
 
+_LEAST_WEIGHT = 1e-17
+"""A weight below this everywhere would get a scale that counts as zero (see `scales`), and become zero itself."""
+
 EXCLUSIONS: dict[str, Callable[[Linear, Request], Reason | None]] = {
     "small-products": small_product,
     "small-convolutions": small_convolution,
@@ -70,11 +73,16 @@ def _by_type(linear: Linear, request: Request) -> Reason | None:
 
 def _by_numbers(linear: Linear) -> Reason | None:
     weight = None if linear.weight is None else array_of(linear.value(linear.weight))
-    if weight is None or (weight.size and np.isfinite(weight).all()):
+    if weight is None:
         return None
     if not weight.size:
         return "QUANT-SMALL", "its weight has no elements"
-    return "QUANT-NOT-FINITE", "its weight holds NaN or infinity, which no integer stands for"
+    largest = max(float(weight.max()), -float(weight.min()))
+    if not np.isfinite(largest):
+        return "QUANT-NOT-FINITE", "its weight holds NaN or infinity, which no integer stands for"
+    if 0 < largest < _LEAST_WEIGHT:
+        return "QUANT-TINY", f"its weight is {largest:.1e} at most, too small for a scale"
+    return None
 
 
 def _by_target(linear: Linear, request: Request) -> Reason | None:
