@@ -1,6 +1,7 @@
 """The judge: a few unlabelled samples that set no range, and how far a model's outputs are on them.
 
-What it finds is no measurement: it has chosen between steps. The report's quality comes from samples that no pass sees.
+What it finds is no measurement: it has chosen between steps. The report's quality comes from other samples, which only
+a quality gate's search (`fallback`) may look at.
 """
 
 from __future__ import annotations

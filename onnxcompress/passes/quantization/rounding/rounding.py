@@ -5,6 +5,9 @@ included), the teacher's output as target (its sum after a residual Add less the
 one): see `quadratic` for the problem and `nearest_plane` for its integers. The strength of the pull towards the float
 weights is chosen by the error on batches that took no part; a layer that does not gain there keeps its integers.
 Layers with float weights get their mean right (`correction`).
+
+The sums are numpy's, by its BLAS: their last bits, and with them a tie between two integers, may depend on how many
+threads that uses. ONNX Runtime's part runs at one thread.
 """
 
 from __future__ import annotations
