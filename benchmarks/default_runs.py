@@ -63,7 +63,7 @@ def row(of: Case, out: Path, given: argparse.Namespace) -> str:
     except CompressError as error:
         return f"| {of.name} | failed: {error} |" + " |" * 9
     taken = resource.getrusage(resource.RUSAGE_SELF)
-    result.save(out)
+    result.save(out, force=True)
     seconds = taken.ru_utime + taken.ru_stime - before.ru_utime - before.ru_stime
     told = collections.Counter(finding.code for finding in result.report.findings)
     figures = [told["QUANT-ISLAND-TENSOR"], told["QUANT-NO-GAIN"]]
