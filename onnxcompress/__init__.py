@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from onnxcompress.manager import PassManager
     from onnxcompress.model_io import load, save
     from onnxcompress.passes.base import Context, Effect, Pass
+    from onnxcompress.passes.convert_float import ConvertFloat
+    from onnxcompress.passes.correct_bias import CorrectBias
     from onnxcompress.passes.distill import Distill
     from onnxcompress.passes.equalize import Equalize
     from onnxcompress.passes.fold_batchnorm import FoldBatchNorm
     from onnxcompress.passes.insert_qdq import InsertQDQ
     from onnxcompress.passes.normalize import Normalize
+    from onnxcompress.passes.prune_blocks import PruneBlocks
     from onnxcompress.passes.prune_channels import PruneChannels
     from onnxcompress.passes.prune_weights import PruneWeights
+    from onnxcompress.passes.quantize_dynamic import QuantizeDynamic
     from onnxcompress.passes.quantize_weights import QuantizeWeights
     from onnxcompress.passes.reconstruct import Reconstruct
+    from onnxcompress.passes.remove_qdq import RemoveQDQ
+    from onnxcompress.passes.round_weights import RoundWeights
     from onnxcompress.report import Finding, Report
     from onnxcompress.result import Result
 
@@ -31,6 +37,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CompressError": "errors",
+    "RoundWeights": "passes.round_weights",
+    "RemoveQDQ": "passes.remove_qdq",
+    "QuantizeDynamic": "passes.quantize_dynamic",
+    "PruneBlocks": "passes.prune_blocks",
+    "CorrectBias": "passes.correct_bias",
+    "ConvertFloat": "passes.convert_float",
     "Context": "passes.base",
     "DataSource": "data",
     "Distill": "passes.distill",
@@ -62,6 +74,8 @@ _HOMES = {
 __all__ = [
     "CompressError",
     "Context",
+    "ConvertFloat",
+    "CorrectBias",
     "DataSource",
     "Distill",
     "Effect",
@@ -72,12 +86,16 @@ __all__ = [
     "Normalize",
     "Pass",
     "PassManager",
+    "PruneBlocks",
     "PruneChannels",
     "PruneWeights",
+    "QuantizeDynamic",
     "QuantizeWeights",
     "Reconstruct",
+    "RemoveQDQ",
     "Report",
     "Result",
+    "RoundWeights",
     "__version__",
     "auto",
     "compare",

@@ -108,7 +108,7 @@ def test_a_new_size_replaces_the_old_one() -> None:
         ("prune", {"rato": 1}, {"has_data": True}, "no option 'rato'"),
         ("shrink", {}, {"has_data": True}, "unknown command 'shrink'"),
         ("quantize", {"calibrator": "kl"}, {"has_data": False}, "--calibrator is an option of insert-qdq.*Give --data"),
-        ("quantize", {"clip": "mse"}, {"has_data": True}, "--clip is an option of quantize-weights.*Leave out --data"),
+        ("quantize", {"block": 16}, {"has_data": True}, "--block is an option of quantize-weights.*Leave out --data"),
     ],
 )
 def test_what_cannot_be_is_said(command: str, options: dict[str, Any], flags: dict[str, bool], says: str) -> None:

@@ -143,11 +143,13 @@ class Terminal(logging.Handler):
         self._flags = flags
         self._beat: Heartbeat | Bars | None = None
         self._console: Console | None = None
+        self._level_before = logging.NOTSET
 
     def __enter__(self) -> Self:
         logger = logging.getLogger("onnxcompress")
         logger.addHandler(self)
         logger.propagate = False
+        self._level_before = logger.level
         logger.setLevel(self._level())
         if not (self._flags.quiet or self._flags.no_progress):
             self._beat = Bars(self.console) if colour_wanted(sys.stderr) else Heartbeat(self.say)
@@ -160,6 +162,7 @@ class Terminal(logging.Handler):
         logger = logging.getLogger("onnxcompress")
         logger.removeHandler(self)
         logger.propagate = True
+        logger.setLevel(self._level_before)
 
     @property
     def console(self) -> Console:

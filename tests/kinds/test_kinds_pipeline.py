@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 from builders.equality import interface, is_checked, run
 from builders.kinds import KINDS, Kind
 
 import onnxcompress as oc
 from onnxcompress import model_io
+from onnxcompress.errors import ModelError
 from onnxcompress.result import Result
 from onnxcompress.runtime_options import RuntimeOptions
 
@@ -36,7 +36,11 @@ def check(kind: Kind, result: Result) -> None:
             assert np.isfinite(array.astype(np.float64)).all()
 
 
-def test_prune_then_quantize_with_data(kind: Kind) -> None:
+def test_prune_then_quantize_with_data(kind: Kind, request: pytest.FixtureRequest) -> None:
+    if "with Q/DQ" in request.node.name:
+        with pytest.raises(ModelError, match="quantized already"):
+            compress(kind, oc.InsertQDQ(), with_data=True)
+        return
     check(kind, compress(kind, oc.PruneChannels(ratio=0.3), oc.InsertQDQ(), with_data=True))
 
 
@@ -54,9 +58,9 @@ def test_a_foreign_node_is_carried_byte_for_byte_and_named() -> None:
     assert "EfficientNMS_TRT" in told
 
 
-def test_quantization_that_is_there_already_stays() -> None:
+def test_quantization_that_is_there_already_is_made_float_first_or_refused() -> None:
     kind = KINDS["with Q/DQ"]()
-    stored = [t for t in kind.model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4]
-    result = compress(kind, oc.InsertQDQ(), with_data=True)
-    after = {t.name: t for t in result.proto().graph.initializer}
-    assert all(after[t.name].raw_data == t.raw_data for t in stored)
+    with pytest.raises(ModelError) as refusal:
+        compress(kind, oc.InsertQDQ(), with_data=True)
+    assert refusal.value.code == "QUANT-ALREADY"
+    check(kind, compress(kind, oc.RemoveQDQ(), oc.InsertQDQ(), with_data=True))

@@ -51,14 +51,14 @@ def sqnr(model: ir.Model, other: ir.Model, data: dict[str, np.ndarray]) -> float
 @pytest.mark.parametrize("target", ["ort-x86-vnni", "tensorrt"])
 def test_a_quantized_network_becomes_float_and_as_good_as_its_weights(target: str) -> None:
     model, data = net(), samples()
-    quantized, _ = ran(InsertQDQ(calibrator="uniform"), model, data, target=target)
+    quantized, _ = ran(InsertQDQ(calibrator="uniform", effort="fast"), model, data, target=target)
     weights, _ = ran(QuantizeWeights(), model)
     floating, findings = ran(RemoveQDQ(), quantized)
     assert findings == {"QDQ-REMOVED"}
     assert not {n.op_type for n in floating.graph} & {"QuantizeLinear", "DequantizeLinear"}
     assert [v.name for v in floating.graph.outputs] == ["y"]
     assert sqnr(model, floating, data) > sqnr(model, quantized, data)
-    assert sqnr(weights, floating, data) > 45  # biases were rounded too
+    assert sqnr(model, floating, data) > 0.9 * sqnr(model, weights, data)  # biases were rounded too
 
 
 def test_it_can_be_quantized_again() -> None:
