@@ -202,8 +202,9 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
     if timed:
         from onnxcompress.comparing import measure_latency
 
-        shapes, runtime = merged.get("shapes"), merged.get("runtime")
-        result.report.latency = measure_latency(loaded, result.model, shapes=shapes, runtime=runtime)
+        result.report.latency = measure_latency(
+            loaded, result.model, shapes=result.shapes, runtime=merged.get("runtime")
+        )
         if not manager.target.name.startswith("ort"):
             result.report.notes.append(f"times are ONNX Runtime's here; they say nothing of {manager.target.name}")
     return result

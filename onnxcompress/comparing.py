@@ -14,7 +14,7 @@ from onnxcompress.report import Report
 from onnxcompress.runtime import batch_for
 from onnxcompress.runtime import latency as time_models
 from onnxcompress.runtime_options import RuntimeOptions
-from onnxcompress.shapes import infer, probe_feeds
+from onnxcompress.shapes import infer, probe_feeds, sampled_shapes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,7 +38,7 @@ def compare(
         second: The model to be judged.
         data: `DataOptions`, or anything that `onnxcompress.data.open_data` takes; all samples count.
         metric: ``f(outputs, labels) -> float``, higher is better.
-        shapes: Sizes of dynamic inputs, by input name.
+        shapes: Sizes of dynamic inputs, by input name; without them those of the first sample.
         runtime: Providers, threads, custom operators.
         latency: Also time both.
         progress: Told how far the comparison is.
@@ -53,16 +53,18 @@ def compare(
 
     options = runtime or RuntimeOptions()
     models = model_io.load(first), model_io.load(second)
+    samples = data.open(models[0])[0] if isinstance(data, DataOptions) else data
+    source = None if samples is None else open_data(samples, models[0])
+    if not shapes and source:
+        shapes = sampled_shapes(models[0], source, options=options)
     tables = [costs(model, infer(model, shapes=shapes, runtime=options)).summary() for model in models]
     report = Report(before=tables[0], after=tables[1], environment=environment(options))
     report.fingerprints = {"input": model_io.fingerprint(models[0]), "output": model_io.fingerprint(models[1])}
     if latency:
         report.latency = measure_latency(*models, shapes=shapes, runtime=options)
-    samples = data.open(models[0])[0] if isinstance(data, DataOptions) else data
-    if samples is None:
+    if source is None:
         report.notes.append("outputs NOT compared: give --data")
         return report
-    source = open_data(samples, models[0])
     found = verify.compare(*models, source, options=options, metric=metric, progress=progress)
     report.quality = found.to_dict()
     report.notes += [finding.message for finding in found.findings]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from onnxcompress import graph, model_io, verify
 from onnxcompress.calibrators.store import Statistics
 from onnxcompress.cost import costs
-from onnxcompress.data import DataSource, canonical, open_data, remarks
+from onnxcompress.data import remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
 from onnxcompress.measurement import far_apart, hold, measure, measure_between, with_goal
@@ -26,6 +26,7 @@ from onnxcompress.recipe import Recipe
 from onnxcompress.report import PassRecord, Report
 from onnxcompress.result import Result
 from onnxcompress.runtime_options import RuntimeOptions
+from onnxcompress.settling import open_samples, settled_shapes
 from onnxcompress.shapes import ShapeTable, infer
 from onnxcompress.targets import Target, load_target
 
@@ -131,7 +132,8 @@ class PassManager:
         original = model_io.load(model)
         scope = scope or Scope()
         graph.select_nodes(original, (*scope.only, *scope.exclude))  # refuses a pattern without a match
-        samples, held_out = _open(data, eval_data, original, seed)
+        samples, held_out = open_samples(data, eval_data, original, seed)
+        runtime = runtime or RuntimeOptions()
         context = Context(
             original=original,
             teacher=original if teacher is None else model_io.load(teacher),
@@ -139,9 +141,9 @@ class PassManager:
             also=tuple(also),
             data=samples,
             held_out=held_out,
-            shapes=dict(shapes or {}),
+            shapes=dict(shapes or settled_shapes(self.passes, original, samples or held_out, runtime)),
             scope=scope,
-            runtime=runtime or RuntimeOptions(),
+            runtime=runtime,
             seed=seed,
             executor=executor,
             statistics=statistics or Statistics(executor=executor),
@@ -152,10 +154,11 @@ class PassManager:
         )
         gate = verify.Gate(max_drop=self.max_drop, min_sqnr=self.min_sqnr)
         context = with_goal(context, self.passes, gate, metric, apart=eval_data is not None)
-        return self._run(context, gate, metric, has_teacher=teacher is not None)
+        origin = "given" if shapes else "samples" if context.shapes else "guessed"
+        return self._run(context, gate, metric, has_teacher=teacher is not None, sizes=origin)
 
     def _run(
-        self, ctx: Context, gate: verify.Gate, metric: Callable[..., float] | None, *, has_teacher: bool
+        self, ctx: Context, gate: verify.Gate, metric: Callable[..., float] | None, *, has_teacher: bool, sizes: str
     ) -> Result:
         self._check_needs(ctx)
         gate.check_resolution(ctx.held_out, ctx.original, metric=metric is not None)
@@ -165,7 +168,7 @@ class PassManager:
         )
         report.before = _costs(ctx.original, ctx)
         said = remarks(ctx.data, ctx.held_out, model=ctx.original, options=ctx.runtime)
-        notes = [_table(ctx.original, ctx).size_note(), *said]
+        notes = [_table(ctx.original, ctx).size_note(sizes), *said]
         report.notes += dict.fromkeys(filter(None, notes))
         report.notes += [f"{self.target.name} is {self.profile} on this processor"] if self.profile else []
         report.fingerprints["input"] = _fingerprint(ctx.original, ctx)
@@ -177,7 +180,7 @@ class PassManager:
         report.fingerprints["output"] = _fingerprint(current, ctx)
         self._check_changed(report)
         self._measure(current, ctx, report, metric, gate)
-        return Result(current, report, self.recipe(ctx.seed, ctx.scope))
+        return Result(current, report, self.recipe(ctx.seed, ctx.scope), ctx.shapes)
 
     def _transaction(self, group: tuple[Pass, ...], model: ir.Model, ctx: Context, report: Report) -> ir.Model:
         working = graph.clone(model)
@@ -273,16 +276,6 @@ class PassManager:
         comparison, report.quality = measure(model, ctx, metric)
         report.notes += far_apart(report.quality)
         hold(gate, comparison, report)
-
-
-def _open(data: Any, eval_data: Any, model: ir.Model, seed: int) -> tuple[DataSource | None, DataSource | None]:
-    measuring = None if eval_data is None else open_data(eval_data, model)
-    if data is None:
-        return None, measuring
-    samples = canonical(open_data(data, model))  # a permuted file gives the same bytes
-    if measuring is not None:
-        return samples, measuring
-    return samples.split(0.2, seed=seed) if len(samples) > 1 else (samples, None)
 
 
 def _table(model: ir.Model, ctx: Context) -> ShapeTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,11 +26,13 @@ class Result:
         model: The compressed model.
         report: Costs, quality and findings.
         recipe: The passes and settings that were run.
+        shapes: Sizes of dynamic inputs that costs and placement hold for, given or taken from the samples; -1 is free.
     """
 
     model: ir.Model = field(repr=False)
     report: Report = field(repr=False)
     recipe: Recipe
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return str(self.report)

@@ -29,6 +29,7 @@ FLOORS = [
         "pruning_recipe",
         "quantization_recipe",
         "result",
+        "settling",
         "several",
         "testing",
     },

@@ -98,7 +98,7 @@ class Context:
         held_out: Samples that only measure; never used to calibrate.
         goal: The quality gate and the samples to steer by; None without a gate, or where a later pass changes the
             numbers again.
-        shapes: Sizes for dynamic inputs by input name (``--shape x:1x3x224x224``).
+        shapes: Sizes for dynamic inputs by input name (``--shape x:1x3x224x224``), or the samples'; -1 is left free.
         scope: Nodes the user named with ``--only`` and ``--exclude``.
         runtime: Providers, threads, custom operators.
         seed: Seed of every random draw.
@@ -141,6 +141,8 @@ class Pass(ABC):
         not_after: Names of passes that must not have run before this one in the same recipe.
         by_profile: What the pass writes depends on the processor's profile where the target is chosen by processor
             (``ort-cpu``); the recipe then names that profile, so that it makes the same bytes anywhere.
+        at_sample_sizes: What the pass decides depends on sizes; those that the model leaves free are the samples' where
+            every lossy pass of the recipe says so and the user gives none.
         steers: The pass can give compression back until ``Context.goal`` is met.
     """
 
@@ -149,6 +151,7 @@ class Pass(ABC):
     needs_data: ClassVar[str] = "never"
     not_after: ClassVar[tuple[str, ...]] = ()
     by_profile: ClassVar[bool] = False
+    at_sample_sizes: ClassVar[bool] = False
     steers: ClassVar[bool] = False
 
     def check(self) -> None:  # noqa: B027  # most passes have nothing to refuse

@@ -27,6 +27,7 @@ class ConvertFloat(Pass):
 
     name: ClassVar[str] = "convert-float"
     effect: ClassVar[Effect] = Effect.LOSSY
+    at_sample_sizes: ClassVar[bool] = True
     needs_data: ClassVar[str] = "optional"
 
     float_type: str = option(

@@ -28,6 +28,7 @@ class CorrectBias(Pass):
 
     name: ClassVar[str] = "correct-bias"
     effect: ClassVar[Effect] = Effect.LOSSY
+    at_sample_sizes: ClassVar[bool] = True
     needs_data: ClassVar[str] = "always"
 
     samples: int = option(256, "At most this many samples are used.")

@@ -26,6 +26,7 @@ class InsertQDQ(Pass):
 
     name: ClassVar[str] = "insert-qdq"
     effect: ClassVar[Effect] = Effect.LOSSY
+    at_sample_sizes: ClassVar[bool] = True
     by_profile: ClassVar[bool] = True
     needs_data: ClassVar[str] = "always"
     steers: ClassVar[bool] = True

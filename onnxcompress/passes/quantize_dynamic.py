@@ -26,6 +26,7 @@ class QuantizeDynamic(Pass):
 
     name: ClassVar[str] = "quantize-dynamic"
     effect: ClassVar[Effect] = Effect.LOSSY
+    at_sample_sizes: ClassVar[bool] = True
 
     per_channel: bool = option(True, "One weight scale for each output channel.")
 

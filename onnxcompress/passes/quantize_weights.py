@@ -35,6 +35,7 @@ class QuantizeWeights(Pass):
 
     name: ClassVar[str] = "quantize-weights"
     effect: ClassVar[Effect] = Effect.LOSSY
+    at_sample_sizes: ClassVar[bool] = True
     by_profile: ClassVar[bool] = True
     needs_data: ClassVar[str] = "optional"
 

@@ -30,6 +30,7 @@ class RoundWeights(Pass):
 
     name: ClassVar[str] = "round-weights"
     effect: ClassVar[Effect] = Effect.LOSSY
+    at_sample_sizes: ClassVar[bool] = True
     needs_data: ClassVar[str] = "always"
 
     samples: int = option(256, "At most this many samples are used.")

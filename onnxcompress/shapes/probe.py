@@ -21,6 +21,9 @@ from onnxcompress.shapes.bounds import IntegerUse, integer_use
 SIZES = (32, 64, 16, 128, 512, 256, 8, 4, 2, 1, 640, 1024, 2048)
 """Sizes tried for free axes that are not a batch: multiples of 32 first, for networks that halve five times."""
 
+FREE = -1
+"""Size of an axis in a given shape that is left as the model has it."""
+
 _LARGEST = 1 << 24
 """Most elements of an input that a guessed size may give: where every axis is free, 2048 on each would fill memory."""
 
@@ -44,7 +47,7 @@ def probe_feeds(
 
     Args:
         model: Any model; the part of it that ONNX Runtime can run is probed.
-        shapes: Full shapes by input name, where the user gave them.
+        shapes: Full shapes by input name, where they are given; `FREE` leaves an axis as the model has it.
         batch: Size of the batch axes that the model leaves free.
         seed: Of the draws; same seed, same inputs.
         options: Custom operators for the trial runs.
@@ -94,6 +97,8 @@ def bind_shapes(inputs: list[ir.Value], shapes: Mapping[str, tuple[int, ...]]) -
         if dims is not None and len(dims) != len(shape):
             raise _shape_error(name, f"the input has {len(dims)} axes and {len(shape)} were given")
         for axis, dim in enumerate(dims or ()):
+            if shape[axis] == FREE:
+                continue
             key = symbol(known[name], axis)
             expected = dim if key is None else bound.setdefault(key, shape[axis])
             if expected != shape[axis] or shape[axis] < 0:
@@ -166,7 +171,7 @@ def _concrete(
     value: ir.Value, bound: Mapping[str, int], size: int, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[int, ...]:
     dims = dims_of(value)
-    if value.name is not None and value.name in shapes:
+    if value.name is not None and value.name in shapes and FREE not in shapes[value.name]:
         return tuple(shapes[value.name])
     if dims is None:
         hint = f"Give it with --shape {value.name}:1x3x224x224."

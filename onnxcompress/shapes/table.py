@@ -50,11 +50,16 @@ class ShapeTable:
         """The numbers of a small integer tensor under the probe (a shape, an index), where they were observed."""
         return self._values.get(name or "")
 
-    def size_note(self) -> str:
-        """A sentence on the free sizes other than the batch that figures hold for; empty where there are none."""
+    def size_note(self, origin: str = "guessed") -> str:
+        """A sentence on the free sizes other than the batch that figures hold for; empty where there are none.
+
+        Args:
+            origin: Where the sizes come from: ``guessed``, ``samples`` or ``given``.
+        """
         free = {name: size for name, size in self.symbols.items() if name not in self.batch_names}
         sizes = ", ".join(f"{name} = {size}" for name, size in sorted(free.items()))
-        return f"multiply-adds are counted at {sizes}; give --shape for other sizes" if sizes else ""
+        end = {"given": "", "samples": ", as the first sample has it"}.get(origin, "; give --shape for other sizes")
+        return f"multiply-adds are counted at {sizes}{end}" if sizes else ""
 
     def names(self) -> tuple[str, ...]:
         """Every tensor that the table knows something about, sorted."""
