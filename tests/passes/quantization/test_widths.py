@@ -4,6 +4,7 @@ import numpy as np
 import onnx.checker
 import onnx_ir as ir
 import pytest
+from builders.placements import model_with
 
 from onnxcompress.errors import UsageError
 from onnxcompress.graph import clone
@@ -80,3 +81,18 @@ def test_the_operator_set_follows_the_wider_need() -> None:
     assert with_widths(target, None, None) == target
     assert with_widths(target, "int8", "int16").min_opset == with_widths(target, "int4", "uint8").min_opset == 21
     assert with_widths(target, "float8", "none").min_opset == 19
+
+
+@pytest.mark.parametrize("move", ["Reshape(c, s)", "Transpose<perm=[0,2,3,1]>(c)", "Squeeze(c, i)", "Flatten(c)"])
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+@pytest.mark.parametrize("effort", ["fast", "default"])
+def test_int8_beside_data_movement_and_a_float_reader_loads(move: str, weights: str, effort: str) -> None:
+    """ONNX Runtime puts a pair of its own behind such a Reshape, uint8 beside output_dtype INT8."""
+    text = f"""g (float[N,3,8,8] x) => (float[N,16] y) <int64[3] s = {{0, 16, -1}}, int64[1] i = {{2}}>
+        {{ c = Conv<strides=[8,8]>(x, w)  m = {move}  e = Erf(m)  f = Flatten(e)  y = MatMul(f, v) }}"""
+    model = model_with(text, {"w": (16, 3, 8, 8), "v": (16, 16)}, opset=21)
+    data = {"x": RNG.normal(size=(16, 3, 8, 8)).astype(np.float32)}
+    options = InsertQDQ(weights=weights, activations="int8", islands="0", effort=effort)
+    list(options.run(model, context(model, data=data, target="ort-x86-vnni")))
+    assert any(node.op_type == "QuantizeLinear" for node in model.graph)
+    assert Session(model, RuntimeOptions(threads=1)).run(data)["y"].shape == (16, 16)

@@ -18,4 +18,4 @@ def signal_to_noise(hist: FloatHistogram, grid: Grid) -> float:
     scale, zero = float(grid.scale), int(grid.zero)
     steps = np.clip(np.round(found.center / scale) + zero, limits.min, limits.max) - zero
     noise = float(((found.center - steps * scale) ** 2 + found.width**2 / 12) @ found.count)
-    return float(10 * np.log10(energy / max(noise, np.finfo(np.float64).tiny)))
+    return float(10 * (np.log10(energy) - np.log10(max(noise, np.finfo(np.float64).tiny))))
