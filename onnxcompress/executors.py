@@ -15,24 +15,23 @@ from onnxcompress.errors import ResourceError, UsageError
 
 
 @contextlib.contextmanager
-def open_executor(spec: str | None = None, workers: int = 0) -> Generator[Executor | None]:
+def open_executor(spec: str | None = None, workers: int | None = None) -> Generator[Executor | None]:
     """The executor, shut down at the end; None where nothing was asked for.
 
     Args:
         spec: ``dask://host:port`` of a scheduler.
-        workers: Processes on this machine; 0 for none.
+        workers: Processes on this machine; None for this one alone.
 
     Raises:
-        UsageError: Where both were given, the name is no scheduler's, or Dask is not installed.
+        UsageError: Where both were given, fewer than one process, the name is no scheduler's, or Dask is not installed.
         ResourceError: Where the scheduler does not answer.
     """
-    if spec is not None and workers:
+    if spec is not None and workers is not None:
         hint = "Give one of the two."
         raise UsageError("--workers and --executor exclude each other", hint=hint, code="USAGE-EXECUTOR")
-    if workers < 0:
-        raise UsageError(
-            f"--workers {workers} is no number of processes", hint="Give 1 or more.", code="USAGE-EXECUTOR"
-        )
+    if workers is not None and workers < 1:
+        hint = "Give 1 or more; without --workers this process counts."
+        raise UsageError(f"--workers {workers} is no number of processes", hint=hint, code="USAGE-EXECUTOR")
     if spec is not None:
         with _dask(spec) as executor:
             yield executor

@@ -30,6 +30,13 @@ def quantize_entries(given: dict[str, Any], has_data: bool) -> Entries:
     first: Entries = [("remove-qdq", {})] if given.get("requantize") else []
     first += [("normalize", {}), ("fold-batchnorm", {})]
     floats = {option.name for option in describe("convert-float").options}
+    if given.get("dynamic") and (given.get("float16") or floats & options.keys()):
+        raise UsageError(
+            "--float16 and --dynamic exclude each other",
+            why="float16 and bfloat16 have no ranges, and --dynamic finds them at every inference",
+            hint="Leave out one of the two.",
+            code="USAGE-CONTRADICTION",
+        )
     if given.get("float16") or floats & options.keys():
         return [*first, ("convert-float", _only_floats(options, floats))]
     if given.get("dynamic"):

@@ -31,8 +31,8 @@ def test_nothing_asked_for_gives_none():
     [
         (("dask://a:1", 2), "exclude each other"),
         ((None, -1), "no number of processes"),
-        (("ray://a:1", 0), "unknown executor"),
-        (("dask://", 0), "unknown executor"),
+        (("ray://a:1", None), "unknown executor"),
+        (("dask://", None), "unknown executor"),
     ],
 )
 def test_what_makes_no_sense_is_refused(given, said):

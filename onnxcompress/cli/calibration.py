@@ -14,7 +14,7 @@ class CalibrationFlags(Group):
     """How statistics of tensors are gathered and kept."""
 
     panel: ClassVar[str] = "Calibration"
-    workers: int = flag(0, "Processes that count; the result does not depend on it.", metavar="N")
+    workers: int | None = flag(None, "Processes that count; the result does not depend on it.", metavar="N")
     executor: str | None = flag(None, "A Dask scheduler whose workers count.", metavar="dask://HOST:PORT")
     cache: str | None = flag(None, "Folder for histograms; the user's cache folder by default.", metavar="DIR|off")
     strict: bool = flag(False, "Refuse NaN and infinity inside the model; else they are told and left out.", "--strict")

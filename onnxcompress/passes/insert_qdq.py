@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from onnxcompress.errors import UsageError
 from onnxcompress.passes.base import Context, Effect, Pass, option
 
 if TYPE_CHECKING:
@@ -65,8 +66,24 @@ class InsertQDQ(Pass):
     )
     samples: int = option(512, "Most calibration samples used, evenly spaced; 0 for all.")
 
+    def check(self) -> None:
+        """Refuse islands that are no number, and a percentile out of range or that no rule will read."""
+        if str(self.islands) != "auto" and not str(self.islands).isdecimal():
+            why = f"{self.islands!r} is neither a number nor auto"
+            raise UsageError("cannot read --islands", why=why, hint="Give --islands 2, say.", code="USAGE-BAD-VALUE")
+        if not 0 < self.percentile <= 100:
+            what = f"--percentile {self.percentile:g} is out of range"
+            why = "it is the share of the values inside the range, in per cent, above 0 and at most 100"
+            raise UsageError(what, why=why, hint="Give 99.99, say.", code="USAGE-BAD-VALUE")
+        if self.percentile != type(self).percentile and self.calibrator != "histogram":
+            what = f"--percentile {self.percentile:g} would have no effect"
+            why = f"only the calibrator histogram reads it, and this one is {self.calibrator}"
+            hint = "Give --calibrator histogram too, or leave out --percentile."
+            raise UsageError(what, why=why, hint=hint, code="USAGE-WITHOUT-EFFECT")
+
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Place, calibrate, look for islands, edit; every multiplying node left float gets a reason code."""
         from onnxcompress.passes.quantization.static import quantize_static
 
+        self.check()
         return quantize_static(model, ctx, self)
