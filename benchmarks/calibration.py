@@ -2,7 +2,7 @@
 
     python benchmarks/calibration.py [MODEL SAMPLES.npz]...
 
-Ours: the statistics of every tensor that a node reads or makes, and the range of each by the rule named. Peers are
+Ours: the statistics of every tensor that `quantize` needs a range for, and that range by the rule named. Peers are
 the calibrators of onnxruntime.quantization with their own default settings. Each in a fresh process, one thread;
 processor seconds, so that a shared machine does not enter. Medians of five runs below 10 s, of three below 2 minutes,
 one above. By default the CNN of the samples.
@@ -85,20 +85,21 @@ def _ours(method: str, model: str, arrays: dict[str, np.ndarray]) -> Callable[[]
     from onnxcompress.calibrators import calibrator
     from onnxcompress.calibrators.streaming import collect
     from onnxcompress.data import ArraySource
+    from onnxcompress.passes.insert_qdq import InsertQDQ
+    from onnxcompress.passes.quantization.draft import Draft
     from onnxcompress.runtime import run_source
     from onnxcompress.runtime_options import RuntimeOptions
+    from onnxcompress.testing import context
 
     options, source = RuntimeOptions(threads=1), ArraySource(arrays)
     loaded = model_io.load(model)
     if method == "plain run":
         return lambda: sum(1 for _ in run_source(loaded, source, options=options, batch=16))
-    names = [v.name or "" for node in loaded.graph for v in (*node.inputs[:1], *node.outputs) if v is not None]
-    constant = {v.name for node in loaded.graph if node.op_type == "Constant" for v in node.outputs}
-    wanted = [n for n in dict.fromkeys(names) if n not in loaded.graph.initializers and n not in constant]
+    wanted = list(Draft.begin(loaded, context(loaded, data=source), InsertQDQ()).plan.members())
     rule = calibrator(method)
 
     def run() -> object:
-        found = collect(loaded, source, wanted, options=options, batch=16)
+        found = collect(loaded, source, wanted, options=options)
         return {name: rule(histogram) for name, histogram in found.items()}
 
     return run
