@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
+from onnxcompress.data_options import DataOptions
 from onnxcompress.errors import UsageError
 from onnxcompress.passes.base import Scope
 from onnxcompress.pruning_recipe import SIZE_OPTIONS, Entries, prune_entries
@@ -19,44 +19,11 @@ from onnxcompress.recipe import Recipe
 from onnxcompress.registry import make_pass
 
 if TYPE_CHECKING:
-    from onnxcompress.data import DataSource
     from onnxcompress.result import Result
     from onnxcompress.several import Results
     from onnxcompress.targets import Target
 
 COMMANDS = ("prune", "quantize", "distill", "reconstruct", "auto")
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Where samples come from and how they are preprocessed; the fields are the command line's data flags.
-
-    Attributes:
-        spec: Path, ``file.py:function``, dict of arrays, iterable of dicts, torch DataLoader or DataSource.
-        eval_spec: The same, for samples that only measure.
-        settings: Keyword arguments of `onnxcompress.data.open_data` (mapping, preset, mean, std, scale, layout,
-            channel_order, samples, labels).
-        eval_mapping: Replaces `settings["mapping"]` for `eval_spec`, e.g. the test arrays of the same file.
-    """
-
-    spec: Any = None
-    eval_spec: Any = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    eval_mapping: dict[str, str] | None = None
-
-    def open(self, model: Any, *, seed: int = 0) -> tuple[DataSource | None, DataSource | None]:
-        """Both sources, opened against the inputs of `model`; `seed` chooses where only some samples are wanted."""
-        from onnxcompress.data import open_data
-
-        drawn: dict[str, Any] = {"seed": seed, **self.settings}
-        samples = None if self.spec is None else open_data(self.spec, model, **drawn)
-        if self.eval_spec is None:
-            return samples, None
-        settings = {k: v for k, v in self.settings.items() if k != "samples"}
-        if self.eval_mapping is not None:
-            settings.pop("labels", None)  # they belong to the other array; ``labels=KEY`` in the mapping names its own
-            settings["mapping"] = self.eval_mapping
-        return samples, open_data(self.eval_spec, model, **settings)
 
 
 def recipe_for(

@@ -24,6 +24,7 @@ Metric = Callable[..., float]
 # Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
 _SAMPLES_BETWEEN = 128
 _LEAST_TO_SPLIT = 2  # samples of --data of which some can be held out
+_ROUNDING = {"insert-qdq", "quantize-weights", "quantize-dynamic", "convert-float"}
 _FAR_DB = 10.0  # signal to noise below which an output is off by about a third (10 ** -0.5) or more
 
 
@@ -110,8 +111,20 @@ def hold(gate: verify.Gate, comparison: verify.Comparison, report: Report) -> No
     tried = [f.message for f in report.findings if f.code == "QUANT-FALLBACK"]
     report.notes += tried
     try:
-        gate.check(comparison)
+        gate.check(comparison, *_cure(report))
     except GateError as error:
         for sentence in tried:
             error.add_note(sentence)
         raise
+
+
+def _cure(report: Report) -> list[str]:
+    """What to do about a missed gate where nothing was cut but numbers were rounded."""
+    ran = {record.name: record.spec for record in report.passes}
+    if not _ROUNDING & ran.keys() or any(name.startswith("prune") for name in ran):
+        return []
+    effort = ran.get("insert-qdq", {}).get("effort")
+    first = {"fast": "Leave out --effort fast, give", "best": "Give"}.get(effort or "", "Give --effort best,")
+    if "insert-qdq" not in ran:
+        return ["Leave what is sensitive as it is (--exclude), or allow a larger loss."]
+    return [f"{first} more samples, leave what is sensitive float (--exclude), or allow a larger loss."]

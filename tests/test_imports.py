@@ -26,6 +26,7 @@ FLOORS = [
         "measurement",
         "registry",
         "recipe",
+        "data_options",
         "pruning_recipe",
         "quantization_recipe",
         "result",

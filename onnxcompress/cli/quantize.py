@@ -21,6 +21,7 @@ from onnxcompress.cli.options import (
 )
 
 _WEIGHTS_ALONE = "note: int8 weights only, a smaller file; with --data the model also computes in int8"
+_NARROW_ALONE = "note: {} weights only: a smaller file, that computes in float"
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,23 @@ def quantize(
         given["float16"] = start.float16 or None
         return recipe_for("quantize", given, has_data=data.data is not None, settings=settings)
 
-    floats = start.float16 or options.get("float_type") or options.get("block_ops")
     execute(
         model,
         recipe,
         Flags(output, data, quality, runtime, scope, log, calibration),
         suffix=_suffix(options, start),
         several=True,
-        without_data="" if start.dynamic or floats or options.get("activations") == "none" else _WEIGHTS_ALONE,
+        without_data=_without_data(options, start),
     )
+
+
+def _without_data(options: PassFlags, start: StartFlags) -> str:
+    """What to say first where there are no samples and the user may have expected integer arithmetic."""
+    floats = start.float16 or options.get("float_type") or options.get("block_ops")
+    if start.dynamic or floats or options.get("activations") == "none":
+        return ""
+    kind = options.get("weights") or "int8"
+    return _WEIGHTS_ALONE if kind == "int8" else _NARROW_ALONE.format(kind)
 
 
 def _suffix(options: PassFlags, start: StartFlags) -> str:

@@ -77,12 +77,12 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     return target
 
 
-def exists_error(target: Path) -> UsageError:
-    """The error for a file that is not to be overwritten."""
+def exists_error(target: Path, flag: str = "-o") -> UsageError:
+    """The error for a file that is not to be overwritten; `flag` names it on the command line."""
     return UsageError(
         f"cannot write {target}",
         why="the file exists",
-        hint="Give another name with -o, or --force to replace it (force=True in Python).",
+        hint=f"Give another name with {flag}, or --force to replace it (force=True in Python).",
         code="SAVE-EXISTS",
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxcompress.errors import ResourceError, UsageError
-from onnxcompress.model_io.atomic import check_target, write_text_atomic
+from onnxcompress.model_io.atomic import check_target, exists_error, write_text_atomic
 
 if TYPE_CHECKING:
     from onnxcompress.report.records import Report
@@ -52,6 +52,9 @@ def check_report_path(path: str | os.PathLike[str], *, force: bool = False) -> P
             hint="Name it FILE.html or FILE.json.",
             code="USAGE-REPORT-SUFFIX",
         )
+    target = Path(os.path.abspath(path))  # noqa: PTH100 - as check_target
+    if target.is_file() and not force:
+        raise exists_error(target, "--report")
     return check_writable(path, force=force)
 
 

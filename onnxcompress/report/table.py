@@ -58,7 +58,11 @@ def render(report: Report, *, findings: bool = True) -> Group:
     if shown:
         parts.append(findings_table(shown))
     hidden = sum(g.count for g in groups) - sum(g.count for g in shown)
-    more = [f"{hidden} more findings: see them with -v or in --report"] if hidden else []
+    more = (
+        [f"{_count(hidden, 'more finding')}: see {'it' if hidden == 1 else 'them'} with -v or in --report"]
+        if hidden
+        else []
+    )
     notes = [Text(f"note: {note}", overflow="fold") for note in (*report.notes, *_samples(report), *more)]
     notes += [Text(line, overflow="fold") for line in _exclude(report.exclude)] if findings else []
     spaced = [item for part in parts for item in (part, Text(""))]
@@ -128,7 +132,11 @@ def _exclude(flags: list[str]) -> list[str]:
 
 def _samples(report: Report) -> list[str]:
     count = report.quality.get("samples")
-    return [f"quality measured on {count} {'held-out ' if report.passes else ''}samples"] if count else []
+    return [f"quality measured on {_count(count, 'held-out sample' if report.passes else 'sample')}"] if count else []
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _table(*headings: str) -> Table:

@@ -14,6 +14,8 @@ from onnxcompress.errors import GateError, UsageError
 from onnxcompress.verify.comparison import Comparison
 from onnxcompress.verify.quality import class_output
 
+_HINT = "Ask for less compression (a smaller ratio, --exclude), give more data, or allow a larger loss."
+
 
 @dataclass(frozen=True)
 class Drop:
@@ -88,12 +90,17 @@ class Gate:
             return
         needed = math.ceil(1 / drop.amount - 1e-9) if drop.amount else 0
         if drop.amount and len(source) < needed:
-            why = f"one of {len(source)} samples weighs {100 / len(source):.2g}pt, more than {drop.text}"
+            weighing = "the only sample" if len(source) == 1 else f"one of {len(source)} samples"
+            why = f"{weighing} weighs {100 / len(source):.3g}pt, more than {drop.text}"
             hint = f"Measure on at least {needed} samples (--eval-data, or more --data), or allow a larger --max-drop."
             raise UsageError("the quality gate cannot be resolved", why=why, hint=hint, code="USAGE-GATE-RESOLUTION")
 
-    def check(self, comparison: Comparison) -> None:
+    def check(self, comparison: Comparison, hint: str = _HINT) -> None:
         """Hold a comparison to the limits.
+
+        Args:
+            comparison: What was measured.
+            hint: What to do where a limit is missed.
 
         Raises:
             GateError: Where one is not met.
@@ -101,10 +108,10 @@ class Gate:
         below, over = self._noise(comparison), self._drop(comparison)
         if below:
             why = f"SQNR is {comparison.sqnr_db:.1f} dB and {self.min_sqnr:g} dB was asked for"
-            raise _gate_error(why, "GATE-SQNR")
+            raise _gate_error(why, hint, "GATE-SQNR")
         if over:
             why = f"{self.lost(comparison)} on {comparison.samples} samples and {self.max_drop} was allowed"
-            raise _gate_error(why, "GATE-MAX-DROP")
+            raise _gate_error(why, hint, "GATE-MAX-DROP")
 
     def excess(self, comparison: Comparison) -> tuple[float, float]:
         """How far the limits are missed: the loss beyond ``max_drop``, the dB below ``min_sqnr``; 0 where met."""
@@ -141,6 +148,5 @@ def loss(comparison: Comparison) -> tuple[str, float, float]:
     return "relative L2", 1.0, comparison.relative_l2
 
 
-def _gate_error(why: str, code: str) -> GateError:
-    hint = "Ask for less compression (a smaller ratio, --exclude), give more data, or allow a larger loss."
+def _gate_error(why: str, hint: str, code: str) -> GateError:
     return GateError("the result does not meet the quality gate; nothing was written", why=why, hint=hint, code=code)

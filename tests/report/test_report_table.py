@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from builders.reports import full_report
 
 from onnxcompress.report import Report
@@ -36,3 +38,12 @@ def test_str_of_a_report_is_the_table() -> None:
 
 def test_an_empty_report_is_no_error() -> None:
     assert "before" in to_text(Report())
+
+
+def test_one_of_a_kind_is_singular() -> None:
+    report = full_report()
+    report.quality["samples"] = 1
+    kept = [f for f in report.findings if f.severity == "info"][:1]
+    report.passes = [replace(p, findings=kept if i == 0 else []) for i, p in enumerate(report.passes)]
+    text = to_text(report, findings=False)
+    assert "1 held-out sample\n" in text and "1 more finding: see it with -v" in text

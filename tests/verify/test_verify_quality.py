@@ -8,6 +8,8 @@ from builders.runtime_models import detector, linear, normal, parsed
 
 from onnxcompress.data import ArraySource
 from onnxcompress.errors import DataError, GateError, ModelError, UsageError
+from onnxcompress.measurement import hold
+from onnxcompress.report import PassRecord, Report
 from onnxcompress.runtime import Session
 from onnxcompress.verify import Gate, class_output, compare
 
@@ -172,3 +174,28 @@ def test_runs_have_the_size_that_either_model_fixes(size):
         found = compare(*pair, ArraySource({"x": X[:10]}))
         assert (found.samples, found.top1_agreement) == (10, 1.0)
         assert found.max_abs < 1e-5
+
+
+def test_a_gate_that_one_sample_cannot_resolve_says_so_in_plain_numbers() -> None:
+    one = ArraySource({"x": np.zeros((1, 4), np.float32)}, np.zeros(1, np.int64))
+    with pytest.raises(UsageError, match=r"the only sample weighs 100pt, more than 0\.5pt"):
+        Gate(max_drop="0.5pt").check_resolution(one)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "cure"),
+    [
+        ("insert-qdq", {"effort": "fast"}, "Leave out --effort fast, give more samples, leave what is sensitive float"),
+        ("insert-qdq", {}, "Give --effort best, more samples, leave"),
+        ("insert-qdq", {"effort": "best"}, "Give more samples, leave"),
+        ("quantize-dynamic", {}, "Leave what is sensitive as it is"),
+        ("prune-channels", {}, "a smaller ratio"),
+    ],
+)
+def test_a_missed_gate_says_what_helps_after_these_passes(name: str, spec: dict[str, str], cure: str) -> None:
+    model = linear()
+    found = compare(model, changed(model, 0.5), ArraySource({"x": normal(20, 4)}))
+    report = Report(passes=[PassRecord(name, spec, changed=True, seconds=0.0, before={}, after={}, findings=[])])
+    with pytest.raises(GateError) as missed:
+        hold(Gate(min_sqnr=400), found, report)
+    assert cure in missed.value.hint and ("ratio" in missed.value.hint) == (name == "prune-channels")

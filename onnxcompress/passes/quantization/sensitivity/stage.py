@@ -122,7 +122,8 @@ def _islands(
 
 
 def _range_finding(name: str, rule: str, before: float, after: float) -> Finding:
-    change = f"alone in integers it changes the outputs by {_share(after)}, not {_share(before)}"
+    instead = "" if _share(after) == _share(before) else f", not {_share(before)}"
+    change = f"alone in integers it changes the outputs by {_share(after)}{instead}"
     numbers: dict[str, float | int | str] = {"before": _root(before), "after": _root(after), "rule": rule}
     return Finding("QUANT-RANGE-RULE", f"its range is chosen by {rule}: {change}", node=name, numbers=numbers)
 

@@ -7,6 +7,7 @@ from onnxcompress.passes.quantization.scales import activation_grid
 from onnxcompress.passes.quantization.sensitivity.choice import choose
 from onnxcompress.passes.quantization.sensitivity.error import Reference
 from onnxcompress.passes.quantization.sensitivity.ranking import rank
+from onnxcompress.passes.quantization.sensitivity.stage import _range_finding
 
 COSTS = {f"t{i}": 1e-4 for i in range(100)} | {"t37": 0.5, "t38": 0.1, "t91": 0.02}
 NOISE = dict.fromkeys(COSTS, 1e-3)
@@ -92,3 +93,8 @@ def test_one_sample_that_jumps_does_not_outweigh_the_others() -> None:
     jumps[3] += 3.0
     found = [Reference([[y]], [25]).error([[other]]) for other in (jumps, drifts)]
     assert found[0] < found[1] / 4
+
+
+def test_a_change_too_small_to_show_is_told_without_a_comparison() -> None:
+    assert _range_finding("t", "kl", 4.1e-6, 4e-6).message.endswith("changes the outputs by 0.2 %")
+    assert _range_finding("t", "kl", 9e-6, 4e-6).message.endswith("changes the outputs by 0.2 %, not 0.3 %")
