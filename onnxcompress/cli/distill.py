@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
 
 from onnxcompress.cli.build import PassFlags, build
-from onnxcompress.cli.execute import Flags, execute
+from onnxcompress.cli.execute import Flags
 from onnxcompress.cli.options import (
     DataFlags,
-    Group,
     LogFlags,
     MachineFlags,
     OutputFlags,
     QualityFlags,
     ScopeFlags,
-    flag,
 )
+from onnxcompress.cli.teacher import TeacherFlag, execute_with_teacher
 
 StudentPath = Annotated[Path, typer.Argument(metavar="STUDENT", help="The ONNX file to train.", show_default=False)]
-
-
-@dataclass(frozen=True)
-class TeacherFlag(Group):
-    """The model to imitate."""
-
-    panel: ClassVar[str] = "Data"
-    teacher: Path | None = flag(None, "Model to imitate: the one before compression.", metavar="MODEL")
 
 
 def distill(
@@ -47,20 +37,8 @@ def distill(
 
     A model with Q/DQ nodes is trained as it will run. Needs PyTorch: pip install "onnxcompress[distill]".
     """
-
-    def recipe(settings: dict[str, Any]) -> Any:
-        from onnxcompress.api import recipe_for
-
-        return recipe_for(
-            "distill",
-            options,
-            has_data=data.data is not None,
-            has_teacher=teacher.teacher is not None,
-            settings=settings,
-        )
-
     flags = Flags(output, data, quality, runtime, scope, log)
-    execute(model, recipe, flags, suffix="distilled", teacher=teacher.teacher)
+    execute_with_teacher("distill", model, options, teacher, flags, suffix="distilled")
 
 
 def command() -> Any:

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import in_scope, label
+from onnxcompress.graph import label
 from onnxcompress.passes.quantization.rounding.bias_writing import bias_of, write_bias
 from onnxcompress.passes.quantization.rounding.journal import Journal
-from onnxcompress.passes.quantization.rounding.judging import Judge, refusal
-from onnxcompress.passes.quantization.rounding.twins import Twins, layers_of, named_teacher, runs_of
+from onnxcompress.passes.quantization.rounding.twins import Twins
+from onnxcompress.passes.quantization.rounding.walk import walk
 from onnxcompress.passes.reconstruction.aims import Aim
 from onnxcompress.passes.reconstruction.form import Linear
 from onnxcompress.report import Finding
@@ -54,20 +54,7 @@ def correct_bias(model: ir.Model, teacher: ir.Model, samples: DataSource, ctx: C
     Raises:
         ModelError: Where the teacher is quantized itself or takes other inputs.
     """
-    layers = layers_of(model)
-    missing = refusal(layers, samples, "BIAS")
-    if missing is not None:
-        return [missing]
-    named, runs, journal = named_teacher(model, teacher), runs_of(model, samples), Journal(model)
-    judge = Judge(model, named, runs, ctx)
-    chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    wanted = [layer for layer in layers if isinstance(layer, Linear) and label(layer.node) in chosen]
-    twins = Twins(model, named, wanted, runs, ctx)
-    try:
-        found = list(_each(twins, wanted, journal, ctx))
-    finally:
-        twins.close()
-    return [*found, judge.verdict(journal, "BIAS")]
+    return walk(model, teacher, samples, ctx, "BIAS", lambda way: _each(way.twins, way.layers, way.journal, ctx))
 
 
 def _each(twins: Twins, layers: list[Linear], journal: Journal, ctx: Context) -> Iterator[Finding]:

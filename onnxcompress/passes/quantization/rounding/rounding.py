@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.graph import in_scope, label
+from onnxcompress.graph import label
 from onnxcompress.passes.quantization.rounding.bias_writing import write_bias
 from onnxcompress.passes.quantization.rounding.correction import correct_layer
 from onnxcompress.passes.quantization.rounding.journal import Journal
-from onnxcompress.passes.quantization.rounding.judging import Judge, refusal
 from onnxcompress.passes.quantization.rounding.layer_rounding import Task
 from onnxcompress.passes.quantization.rounding.rows import Part, gather
-from onnxcompress.passes.quantization.rounding.twins import Twins, is_quantized, layers_of, named_teacher, runs_of
+from onnxcompress.passes.quantization.rounding.twins import Twins, is_quantized
+from onnxcompress.passes.quantization.rounding.walk import Way, walk
 from onnxcompress.passes.quantization.rounding.weight_writing import (
     least_scales,
     levels_of,
@@ -63,20 +63,12 @@ def round_weights(
     Raises:
         ModelError: Where the teacher is quantized itself or takes other inputs.
     """
-    layers = layers_of(model)
-    missing = refusal(layers, samples, "ROUND")
-    if missing is not None:
-        return [missing]
-    named, runs, journal = named_teacher(model, teacher), runs_of(model, samples), Journal(model)
-    judge = Judge(model, named, runs, ctx)
-    chosen = in_scope(model, ctx.scope.only, ctx.scope.exclude)
-    wanted = [layer for layer in layers if isinstance(layer, Linear) and label(layer.node) in chosen]
-    twins = Twins(model, named, wanted, runs, ctx)
-    try:
-        found = list(_Rounding(twins, named, journal, ctx, rescale=rescale).findings(wanted, len(runs)))
-    finally:
-        twins.close()
-    return [*found, judge.verdict(journal, "ROUND")]
+
+    def each(way: Way) -> Iterator[Finding]:
+        rounding = _Rounding(way.twins, way.teacher, way.journal, ctx, rescale=rescale)
+        return rounding.findings(way.layers, way.runs)
+
+    return walk(model, teacher, samples, ctx, "ROUND", each)
 
 
 class _Rounding:
