@@ -83,13 +83,12 @@ def _stored(kinds: tuple[str, ...], before: Verdict, after: Verdict) -> Finding:
         f"int8 weights of {', '.join(kinds)} that compute in float: the outputs go from {before.decibels:.1f} dB to "
         f"{after.decibels:.1f} dB"
     )
-    numbers: dict[str, float | int | str] = {
-        "before_db": round(before.decibels, 2),
-        "after_db": round(after.decibels, 2),
-        "kept": 1,
-    }
     severity = Severity.WARNING if after.error > max(_MORE * before.error, _LOUD) else Severity.INFO
-    return Finding("QUANT-STEP", message, severity=severity, numbers=numbers)
+    return Finding("QUANT-STEP", message, severity=severity, numbers=_numbers(before, after, kept=True))
+
+
+def _numbers(before: Verdict, after: Verdict, *, kept: bool) -> dict[str, float | int | str]:
+    return {"before_db": round(before.decibels, 2), "after_db": round(after.decibels, 2), "kept": int(kept)}
 
 
 def _costly(kinds: tuple[str, ...], before: Verdict, after: Verdict) -> Finding:
@@ -127,12 +126,7 @@ def attempt(
         model.graph = copy.graph
     verb = "kept" if kept else "dropped"
     message = f"{name} {verb}: {before.decibels:.1f} dB without it, {after.decibels:.1f} dB with it"
-    numbers: dict[str, float | int | str] = {
-        "before_db": round(before.decibels, 2),
-        "after_db": round(after.decibels, 2),
-        "kept": int(kept),
-    }
-    summary = Finding("QUANT-STEP", message, numbers=numbers)
+    summary = Finding("QUANT-STEP", message, numbers=_numbers(before, after, kept=kept))
     return (after, [*told, summary]) if kept else (before, [summary])
 
 
