@@ -19,6 +19,7 @@ import torch
 from onnxcompress import graph
 from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.recording import Recorder
+from onnxcompress.distill.scales import Scales, find_scales
 from onnxcompress.distill.weights import Weight, find_weights, stored
 
 
@@ -48,26 +49,37 @@ class Bridge:
 
     Args:
         model: The model; it is read, not edited.
+        scales: The scales of Q/DQ nodes are weights as well.
 
     Attributes:
         weights: What may be trained or followed, in order.
-        parameters: One Parameter (or buffer, for states) for each weight, by position.
+        parameters: One Parameter (or buffer, for states) for each weight, by position; equal scales share one.
+        follow: Bias scales, each with the trained scales that it is the product of.
         findings: What was left alone.
     """
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, *, scales: bool = False) -> None:
         self.model = _inlined(model)
         found, self.findings = find_weights(self.model)
         own = set(model.graph.initializers) if self.model is not model else None
         self.weights = [w for w in found if own is None or w.name in own]
         self.parameters: list[torch.Tensor] = [_parameter(w) for w in self.weights]
+        self.follow: dict[ir.Value, tuple[ir.Value, ...]] = {}
+        if scales and own is None:
+            self._add(find_scales(self.model))
         self._index = {weight.value: i for i, weight in enumerate(self.weights)}
         self._cache: dict[Any, TorchGraph] = {}
 
+    def _add(self, scales: Scales) -> None:
+        growths = [_growth(w) for w in scales.weights]
+        self.weights += scales.weights
+        self.parameters += [growths[first] for first in scales.shared]
+        self.follow, self.findings = scales.follow, [*self.findings, *scales.findings]
+
     def trainable(self) -> list[tuple[Weight, torch.nn.Parameter]]:
-        """Weights with their Parameters; states left out."""
-        pairs = zip(self.weights, self.parameters, strict=True)
-        return [(w, p) for w, p in pairs if isinstance(p, torch.nn.Parameter)]
+        """Weights with their Parameters, each Parameter once; states left out."""
+        pairs = {id(p): (w, p) for w, p in zip(self.weights[::-1], self.parameters[::-1], strict=True)}
+        return [(w, p) for w, p in reversed(pairs.values()) if isinstance(p, torch.nn.Parameter)]
 
     def specialise(
         self, feeds: Mapping[str, np.ndarray], taps: Sequence[str] = (), *, training: bool = False
@@ -85,7 +97,9 @@ class Bridge:
         shapes = tuple((n, a.shape, str(a.dtype), a.item() if _is_setting(a) else None) for n, a in feeds.items())
         key = (shapes, tuple(taps), training)
         if key not in self._cache:
-            recorder = Recorder(self.model, self._index, self.weights, self.parameters, training=training)
+            recorder = Recorder(
+                self.model, self._index, self.weights, self.parameters, training=training, follow=self.follow
+            )
             self._cache[key] = _record(recorder, self.model, feeds, taps)
         return self._cache[key]
 
@@ -113,6 +127,13 @@ def _inlined(model: ir.Model) -> ir.Model:
     copy = graph.clone(model)
     ir_passes.InlinePass()(copy)
     return copy
+
+
+def _growth(scale: Weight) -> torch.nn.Parameter:
+    """What a scale learns: the logarithm of its factor, 0 at the start."""
+    tensor = stored(scale.value)
+    assert tensor is not None
+    return torch.nn.Parameter(torch.zeros(tensor.shape.numpy()))
 
 
 def _parameter(weight: Weight) -> torch.Tensor:

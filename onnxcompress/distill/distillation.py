@@ -44,7 +44,7 @@ _FALL = 0.9
 _EVALUATIONS = 10
 # Fewer samples in one run say too little about a channel's mean and spread.
 _FOR_MOMENTS = 8
-_ROLES = {"all": {"weight", "bias", "norm"}, "weights": {"weight"}, "bias": {"bias"}, "norm": {"norm"}}
+_ROLES = {"all": {"weight", "bias", "norm", "scale"}, "weights": {"weight"}, "bias": {"bias"}, "norm": {"norm"}}
 _SENSITIVE = {"LayerNormalization", "LSTM", "GRU", "RNN"}
 
 
@@ -96,7 +96,7 @@ class _Distillation:
 
     def __init__(self, job: Job, processes: World) -> None:
         self.job, self.world, self.settings = job, processes, job.settings
-        self.bridge = Bridge(job.student)
+        self.bridge = Bridge(job.student, scales=self.settings.scales == "train")
         self.start = snapshot(self.bridge)
         self.findings = list(self.bridge.findings)
         self.train, self.check = _split(job.data, job.settings.seed)

@@ -11,10 +11,10 @@ import torch
 from torch.fx.proxy import GraphAppendingTracer
 
 from onnxcompress import graph
-from onnxcompress.distill.fake_quant import to_grid
+from onnxcompress.distill.fake_quant import along, grown, to_grid
 from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
 from onnxcompress.distill.ops.dtypes import to_torch
-from onnxcompress.distill.weights import Weight, stored
+from onnxcompress.distill.weights import Grid, Weight, stored
 from onnxcompress.errors import ModelError
 
 # What torch raises where shapes or types do not go together.
@@ -49,6 +49,7 @@ class Recorder:
         weights: The weights.
         parameters: Their tensors.
         training: Batch normalization uses the batch's statistics.
+        follow: Bias scales with the trained scales that they are products of.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Recorder:
         parameters: Sequence[torch.Tensor],
         *,
         training: bool,
+        follow: Mapping[ir.Value, tuple[ir.Value, ...]] | None = None,
     ) -> None:
         self._opsets = model.graph.opset_imports
         self._index, self._weights, self._parameters, self._training = index, weights, parameters, training
+        self._follow = follow or {}
         self._graph = torch.fx.Graph()
         self._tracer = GraphAppendingTracer(self._graph)
         self._attributes: dict[str, torch.Tensor] = {}
@@ -199,6 +202,8 @@ class Recorder:
                 hint=hint,
                 code="MODEL-NO-TENSOR",
             )
+        if value in self._follow:
+            return self._grown(value, [self._growth(factor) for factor in self._follow[value]])
         if value not in self._index:
             made = to_torch(tensor.numpy())
             return Slot(tuple(made.shape), made.dtype, made, None, True)
@@ -207,13 +212,43 @@ class Recorder:
     def _weight(self, position: int) -> Slot:
         """A weight's Parameter; one that is stored as integers is put on its grid first."""
         example, weight = self._parameters[position], self._weights[position]
+        if weight.role == "scale":
+            return self._grown(weight.value, [self._growth(weight.value)])
         proxy = self._attribute(f"weight_{position}", example)
-        if weight.grid is not None:
-            scale, zero = torch.from_numpy(weight.grid.scale), torch.from_numpy(weight.grid.zero)
-            limits = (weight.grid.low, weight.grid.high)
-            example = to_grid(example, scale, zero, *limits)
-            args = (proxy, self._lift(scale), self._lift(zero), *limits)
-            proxy = self._tracer.create_proxy("call_function", to_grid, args, {})
+        if weight.grid is None:
+            return Slot(tuple(example.shape), example.dtype, example, proxy, False)
+        return self._on_grid(example, proxy, weight.grid)
+
+    def _on_grid(self, example: torch.Tensor, proxy: Any, grid: Grid) -> Slot:
+        zero, limits = torch.from_numpy(grid.zero), (grid.low, grid.high)
+        source, layout = self._look(grid.source), (tuple(example.shape), grid.axis, grid.block)
+        if source.constant:
+            scale = torch.from_numpy(grid.scale)
+            laid = self._lift(scale)
+        else:
+            assert source.example is not None
+            scale = along(source.example, *layout)
+            laid = self._tracer.create_proxy("call_function", along, (source.proxy, *layout), {})
+        example = to_grid(example, scale, zero, *limits)
+        made = self._tracer.create_proxy("call_function", to_grid, (proxy, laid, self._lift(zero), *limits), {})
+        return Slot(tuple(example.shape), example.dtype, example, made, False)
+
+    def _growth(self, value: ir.Value) -> Slot:
+        """What a trained scale learns, as it is in the module."""
+        position = self._index[value]
+        example = self._parameters[position]
+        return Slot(tuple(example.shape), example.dtype, example, self._attribute(f"weight_{position}", example), False)
+
+    def _grown(self, value: ir.Value, growths: Sequence[Slot]) -> Slot:
+        """The stored scale, grown by each."""
+        tensor = stored(value)
+        assert tensor is not None
+        example = to_torch(tensor.numpy())
+        proxy = self._lift(example)
+        for growth in growths:
+            assert growth.example is not None
+            example = grown(example, growth.example)
+            proxy = self._tracer.create_proxy("call_function", grown, (proxy, growth.proxy), {})
         return Slot(tuple(example.shape), example.dtype, example, proxy, False)
 
     def _proxy(self, slot: Slot) -> Any:

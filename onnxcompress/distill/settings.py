@@ -17,6 +17,7 @@ class Settings:
         temperature: Of the soft targets.
         train: ``all``, ``weights``, ``bias`` or ``norm``.
         bn: ``freeze``, ``update`` or ``auto``.
+        scales: ``train`` or ``freeze``: those of Q/DQ nodes.
         repair: Re-normalise before training.
         optimizer: ``adamw`` or ``sgd``.
         seed: Of the order of the samples.
@@ -29,6 +30,7 @@ class Settings:
     temperature: float = 4.0
     train: str = "all"
     bn: str = "freeze"
+    scales: str = "train"
     repair: bool = True
     optimizer: str = "adamw"
     seed: int = 0

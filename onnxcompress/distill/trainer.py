@@ -130,7 +130,8 @@ class Trainer:
 
     def _steps(self, steps: int, rate: float, result: Training) -> Iterator[bool]:
         parameters = [p for _, p in self.chosen]
-        optimizer = _optimizer(self.optimizer, parameters, rate)
+        groups = [[p for w, p in self.chosen if (w.role == "scale") is scale] for scale in (False, True)]
+        optimizer = _optimizer(self.optimizer, [group for group in groups if group], rate)
         for step, runs in zip(range(steps), self.batches, strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = rate * one_cycle(step, steps)
@@ -141,7 +142,9 @@ class Trainer:
             if culprit:
                 result.skipped, result.culprit = result.skipped + 1, result.culprit or culprit
             else:
-                torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+                # A scale gathers the gradients of a whole tensor: clipped together, it would still the weights.
+                for group in optimizer.param_groups:
+                    torch.nn.utils.clip_grad_norm_(group["params"], CLIP)
                 optimizer.step()
                 self._keep_zeros()
             yield not culprit
@@ -174,7 +177,8 @@ class Trainer:
             parameter.data.mul_(mask)
 
 
-def _optimizer(name: str, parameters: list[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
+def _optimizer(name: str, groups: list[list[torch.nn.Parameter]], rate: float) -> torch.optim.Optimizer:
+    parameters = [{"params": group} for group in groups]
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), weight_decay=0.0)

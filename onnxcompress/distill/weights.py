@@ -61,12 +61,18 @@ class Grid:
         zero: Zero point, likewise, as floats.
         low: Smallest index.
         high: Largest index.
+        source: The value that holds the scale as it is stored.
+        axis: Axis that a scale of several numbers runs along.
+        block: Elements of that axis that share a scale; 0 for one a channel.
     """
 
     scale: np.ndarray = field(repr=False)
     zero: np.ndarray = field(repr=False)
     low: int
     high: int
+    source: ir.Value
+    axis: int
+    block: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,7 @@ class Weight:
     Attributes:
         name: Name of the initializer or of the Constant's output.
         value: The value that holds it.
-        role: ``weight``, ``bias``, ``norm``, or ``state`` for running statistics.
+        role: ``weight``, ``bias``, ``norm``, ``scale`` of a Q/DQ node, or ``state`` for running statistics.
         node: Name of the first node that uses it as a parameter.
         grid: Its grid where it is stored as integers.
     """
@@ -206,7 +212,10 @@ def _grid(reader: ir.Node, tensor: ir.TensorProtocol) -> Grid | None:
     axis, block = int(graph.attribute(reader, "axis", 1)), int(graph.attribute(reader, "block_size", 0))
     shape = tuple(tensor.shape.numpy())
     low, high = QUANT_RANGE[tensor.dtype]
-    return Grid(_along(scale, shape, axis, block), _along(zero, shape, axis, block), low, high)
+    source = reader.inputs[1]
+    assert source is not None
+    laid = (_along(scale, shape, axis, block), _along(zero, shape, axis, block))
+    return Grid(*laid, low, high, source, axis, block)
 
 
 def _array(value: ir.Value | None) -> np.ndarray | None:

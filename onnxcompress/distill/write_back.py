@@ -1,7 +1,8 @@
 """Trained numbers back into the model, by initializer name; nodes, names and types stay.
 
-An element that training did not move keeps its stored bits, so that zero steps give the same bytes. Integer weights go
-back on their grid: clip(round(w / s) + z).
+An element that training did not move keeps its stored bits, so that zero steps give the same bytes. Scales go first;
+the scale of an int32 bias becomes the product of its factors again. Integer weights go back on the grid as it is
+stored then: clip(round(w / s) + z), all of them where their scale moved.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import onnx_ir as ir
 import torch
 
 from onnxcompress.distill.bridge import Bridge
-from onnxcompress.distill.weights import Weight, stored
+from onnxcompress.distill.fake_quant import along, grown, to_grid
+from onnxcompress.distill.weights import Grid, Weight, stored
 
 
 def write_back(model: ir.Model, bridge: Bridge, start: list[torch.Tensor]) -> list[str]:
@@ -25,38 +27,76 @@ def write_back(model: ir.Model, bridge: Bridge, start: list[torch.Tensor]) -> li
     Returns:
         Names of the constants that changed.
     """
-    changed: list[str] = []
+    changed, scales = list[str](), _scales(bridge, start)
+    for value, new in scales.items():
+        _replace(value, new, changed)
     for weight, now, before in zip(bridge.weights, bridge.parameters, start, strict=True):
         moved = (now.detach() != before).numpy()
-        if not moved.any():
+        regridded = weight.grid is not None and weight.grid.source in scales
+        if weight.role == "scale" or not (moved.any() or regridded):
             continue
         value = weight.value if bridge.model is model else model.graph.initializers[weight.name]
-        tensor = stored(value)
-        assert tensor is not None
-        old = tensor.numpy()
-        new = np.where(moved, _as_stored(weight, now.detach().numpy(), old.dtype), old).astype(old.dtype)
-        if not np.array_equal(new, old):
-            _store(value, ir.Tensor(new, dtype=tensor.dtype, name=tensor.name))
-            changed.append(weight.name)
+        old = _numbers(value)
+        new = _as_stored(weight, now.detach(), old.dtype)
+        _replace(value, np.where(moved | regridded, new, old).astype(old.dtype), changed)
     return changed
 
 
-def _as_stored(weight: Weight, numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _scales(bridge: Bridge, start: list[torch.Tensor]) -> dict[ir.Value, np.ndarray]:
+    """The scales that moved, and the bias scales that follow them, as they are stored."""
+    growth: dict[ir.Value, torch.Tensor] = {}
+    for weight, now, before in zip(bridge.weights, bridge.parameters, start, strict=True):
+        if weight.role == "scale" and bool((now.detach() != before).any()):
+            growth[weight.value] = now.detach()
+    made = {value: _grown(value, [factor]) for value, factor in growth.items()}
+    for value, factors in bridge.follow.items():
+        if moved := [growth[f] for f in factors if f in growth]:
+            made[value] = _grown(value, moved)
+    return made
+
+
+def _grown(value: ir.Value, growths: list[torch.Tensor]) -> np.ndarray:
+    old = _numbers(value)
+    scale = torch.from_numpy(old.astype(np.float32))
+    for growth in growths:
+        scale = grown(scale, growth)
+    return scale.numpy().reshape(old.shape).astype(old.dtype)
+
+
+def _as_stored(weight: Weight, numbers: torch.Tensor, dtype: np.dtype) -> np.ndarray:
     if weight.grid is None:
         limit = float(np.finfo(dtype).max) if dtype == np.float16 else np.inf
-        return np.clip(numbers, -limit, limit).astype(dtype)
-    grid = weight.grid
-    index = np.round(numbers.astype(np.float64) / grid.scale) + grid.zero
-    return np.clip(index, grid.low, grid.high).astype(np.int64).astype(dtype)
+        return np.clip(numbers.numpy(), -limit, limit).astype(dtype)
+    return _indices(weight.grid, numbers).astype(np.int64).astype(dtype)
 
 
-def _store(value: ir.Value, tensor: ir.Tensor) -> None:
-    """Into the initializer, or into the attribute of the Constant node."""
+def _indices(grid: Grid, numbers: torch.Tensor) -> np.ndarray:
+    """On the grid as its scale is stored now; in double precision, where an int32 bias needs it."""
+    stored_scale = torch.from_numpy(_numbers(grid.source).astype(np.float64))
+    scale = along(stored_scale, tuple(numbers.shape), grid.axis, grid.block)
+    zero = torch.from_numpy(grid.zero).double()
+    return to_grid(numbers.double(), scale, zero, grid.low, grid.high).numpy()
+
+
+def _numbers(value: ir.Value) -> np.ndarray:
+    tensor = stored(value)
+    assert tensor is not None
+    return tensor.numpy()
+
+
+def _replace(value: ir.Value, new: np.ndarray, changed: list[str]) -> None:
+    """Store `new` where it differs, in the initializer or in the attribute of the Constant node."""
+    tensor = stored(value)
+    assert tensor is not None
+    if np.array_equal(new, tensor.numpy()):
+        return
+    changed.append(value.name or "")
+    made = ir.Tensor(new, dtype=tensor.dtype, name=tensor.name)
     if value.is_initializer():
-        value.const_value = tensor
+        value.const_value = made
         return
     node = value.producer()
     assert node is not None
     node.attributes.clear()
-    node.attributes["value"] = ir.AttrTensor("value", tensor)
+    node.attributes["value"] = ir.AttrTensor("value", made)
     value.const_value = None

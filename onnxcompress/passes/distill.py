@@ -30,6 +30,7 @@ class Distill(Pass):
     optimizer: str = option("adamw", "Optimizer.", choices=("adamw", "sgd"))
     train: str = option("all", "Which weights move.", choices=("all", "weights", "bias", "norm"))
     bn: str = option("freeze", "Statistics of batch normalization.", choices=("freeze", "update"))
+    scales: str = option("train", "Scales of Q/DQ nodes.", choices=("train", "freeze"))
     repair: bool = option(True, "Give layers the teacher's mean and spread back before training.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
@@ -52,6 +53,7 @@ class Distill(Pass):
             temperature=self.temperature,
             train=self.train,
             bn=self.bn,
+            scales=self.scales,
             repair=self.repair,
             optimizer=self.optimizer,
             seed=ctx.seed,

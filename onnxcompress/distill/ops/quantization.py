@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear as fake quantization with fixed scales."""
+"""QuantizeLinear and DequantizeLinear as fake quantization; a scale that is trained comes as an input."""
 
 from __future__ import annotations
 
@@ -16,29 +16,34 @@ _TYPE_OF = {torch.int8: ir.DataType.INT8, torch.uint8: ir.DataType.UINT8, torch.
 
 
 @OPS.op("QuantizeLinear", "com.microsoft::QuantizeLinear")
-def quantize(node: OpNode, x: Any, _scale: Any, _zero: Any = None) -> Any:
+def quantize(node: OpNode, x: Any, scale: Any, zero: Any = None) -> Any:
     """Grid indices as floats; the grid's type is in the attribute that the bridge adds."""
-    scale, zero = _parameters(node)
     low, high = QUANT_RANGE.get(int(node.attr("grid_type", ir.DataType.UINT8)), (None, None))
     if low is None:
         raise node.refuse("it quantizes to a floating-point grid", "Distill the model before that quantization.")
-    return call(to_grid, x, node.lift(scale), node.lift(zero), low, high)
+    return call(to_grid, x, *_parameters(node, scale, zero), low, high)
 
 
 @OPS.op("DequantizeLinear", "com.microsoft::DequantizeLinear")
-def dequantize(node: OpNode, q: Any, _scale: Any, _zero: Any = None) -> Any:
+def dequantize(node: OpNode, q: Any, scale: Any, zero: Any = None) -> Any:
     """Values of grid indices."""
-    scale, zero = _parameters(node)
     if not node.is_float(0):
-        q = q.to(scale.dtype)
-    return call(from_grid, q, node.lift(scale), node.lift(zero))
+        q = q.to(node.dtypes[1])
+    return call(from_grid, q, *_parameters(node, scale, zero))
 
 
-def _parameters(node: OpNode) -> tuple[torch.Tensor, torch.Tensor]:
-    scale = node.constant(1)
-    zero = node.constant(2).to(scale.dtype) if node.has(2) else torch.zeros_like(scale)
-    axis, block = int(node.attr("axis", 1)), int(node.attr("block_size", 0))
-    return along(scale, node.shape(), axis, block), along(zero, node.shape(), axis, block)
+def _parameters(node: OpNode, scale: Any, zero: Any) -> tuple[Any, Any]:
+    """Scale and zero point, laid out to broadcast against input 0."""
+    return _laid(node, 1, scale), _laid(node, 2, zero)
+
+
+def _laid(node: OpNode, index: int, given: Any) -> Any:
+    """What is known is laid out at once; a trained scale, or one that the samples make, at each step."""
+    dtype = node.dtypes[1]
+    assert dtype is not None
+    layout = (node.shape(), int(node.attr("axis", 1)), int(node.attr("block_size", 0)))
+    known = node.constants[index] if node.has(index) else torch.zeros((), dtype=dtype)
+    return call(along, given, *layout) if known is None else node.lift(along(known.to(dtype), *layout))
 
 
 @OPS.op("DynamicQuantizeLinear")
