@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
 from onnxcompress.data import DataSource
+from onnxcompress.distill.augment import Light
 from onnxcompress.runtime import feeds_of
 
 # Runs in one step where the model takes a fixed number of samples a run.
@@ -24,11 +26,13 @@ class Run:
         feeds: Inputs by name.
         share: Part of the batch that it holds.
         labels: Class ids, or None.
+        rows: Place of each sample among those that were asked for.
     """
 
     feeds: dict[str, np.ndarray]
     share: float
     labels: torch.Tensor | None = None
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64), repr=False)
 
 
 class Batches:
@@ -41,13 +45,22 @@ class Batches:
         seed: Seed of the order.
         rank: This process; it gets its own part of each batch.
         world: Number of processes.
+        augment: Makes other views of the samples; None leaves them.
     """
 
     def __init__(
-        self, model: ir.Model, source: DataSource, size: int, *, seed: int, rank: int = 0, world: int = 1
+        self,
+        model: ir.Model,
+        source: DataSource,
+        size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        augment: Light | None = None,
     ) -> None:
         self._model, self._source, self._seed = model, source, seed
-        self._rank, self._world = rank, world
+        self._rank, self._world, self._augment = rank, world, augment
         self.size = min(size, len(source))
         fixed = len(next(iter(feeds_of(model, source, batch=self.size))).indices)
         if fixed < self.size:
@@ -56,12 +69,26 @@ class Batches:
     def __iter__(self) -> Iterator[list[Run]]:
         order = np.random.Generator(np.random.PCG64(self._seed))
         pool = np.empty(0, dtype=np.int64)
-        while True:
+        for step in itertools.count():
             while len(pool) < self.size:
                 pool = np.concatenate([pool, order.permutation(len(self._source))])
             chosen, pool = pool[: self.size], pool[self.size :]
-            mine = np.array_split(chosen, self._world)[self._rank]
-            yield list(runs_of(self._model, self._source, mine, of=self.size)) if len(mine) else []
+            yield self._runs(chosen, step)
+
+    def _runs(self, chosen: np.ndarray, step: int) -> list[Run]:
+        """This process's part of one batch."""
+        places = np.array_split(np.arange(self.size), self._world)[self._rank]
+        if not len(places):
+            return []
+        runs = list(runs_of(self._model, self._source, chosen[places], of=self.size))
+        return runs if self._augment is None else [self._viewed(run, step, places) for run in runs]
+
+    def _viewed(self, run: Run, step: int, places: np.ndarray) -> Run:
+        assert self._augment is not None
+        # A model of fixed batch size gets rows again to fill its batch.
+        rows = max((len(a) for a in run.feeds.values() if a.ndim), default=0)
+        at = np.resize(places[run.rows], rows) if rows else places[:0]
+        return replace(run, feeds=self._augment.views(run.feeds, step, at, self.size))
 
 
 def runs_of(model: ir.Model, source: DataSource, indices: np.ndarray, *, of: int) -> Iterator[Run]:
@@ -69,7 +96,7 @@ def runs_of(model: ir.Model, source: DataSource, indices: np.ndarray, *, of: int
     part = source.subset(indices)
     for run in feeds_of(model, part, batch=len(indices)):
         labels = source.labels(indices[run.indices])
-        yield Run(run.arrays, len(run.indices) / of, _class_ids(labels))
+        yield Run(run.arrays, len(run.indices) / of, _class_ids(labels), run.indices)
 
 
 def _class_ids(labels: np.ndarray | None) -> torch.Tensor | None:

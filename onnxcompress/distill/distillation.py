@@ -14,6 +14,7 @@ import torch
 from onnxcompress import graph
 from onnxcompress.data import DataSource
 from onnxcompress.distill import taps as tapping
+from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, runs_of
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, tensor_names
@@ -167,7 +168,13 @@ class _Distillation:
     def _train(self, objective: Objective, teacher: Teacher, guide: Examiner) -> tuple[Training, float]:
         settings, seat = self.settings, self.world
         batches = Batches(
-            self.job.student, self.train, settings.batch_size, seed=settings.seed, rank=seat.rank, world=seat.size
+            self.job.student,
+            self.train,
+            settings.batch_size,
+            seed=settings.seed,
+            rank=seat.rank,
+            world=seat.size,
+            augment=Light(settings.seed) if settings.augment == "light" else None,
         )
         follow = settings.bn == "update"
         trainer = Trainer(

@@ -18,6 +18,7 @@ class Settings:
         train: ``all``, ``weights``, ``bias`` or ``norm``.
         bn: ``freeze``, ``update`` or ``auto``.
         scales: ``train`` or ``freeze``: those of Q/DQ nodes.
+        augment: ``none`` or ``light``.
         repair: Re-normalise before training.
         optimizer: ``adamw`` or ``sgd``.
         seed: Of the order of the samples.
@@ -31,6 +32,7 @@ class Settings:
     train: str = "all"
     bn: str = "freeze"
     scales: str = "train"
+    augment: str = "none"
     repair: bool = True
     optimizer: str = "adamw"
     seed: int = 0

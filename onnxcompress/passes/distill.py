@@ -31,6 +31,9 @@ class Distill(Pass):
     train: str = option("all", "Which weights move.", choices=("all", "weights", "bias", "norm"))
     bn: str = option("freeze", "Statistics of batch normalization.", choices=("freeze", "update"))
     scales: str = option("train", "Scales of Q/DQ nodes.", choices=("train", "freeze"))
+    augment: str = option(
+        "none", "Views of the samples: as they are, or shifted and levelled a little.", choices=("none", "light")
+    )
     repair: bool = option(True, "Give layers the teacher's mean and spread back before training.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
@@ -54,6 +57,7 @@ class Distill(Pass):
             train=self.train,
             bn=self.bn,
             scales=self.scales,
+            augment=self.augment,
             repair=self.repair,
             optimizer=self.optimizer,
             seed=ctx.seed,
