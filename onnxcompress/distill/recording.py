@@ -174,13 +174,8 @@ class Recorder:
         if condition is None or not condition.constant or condition.example is None:
             why = "which branch runs depends on the samples"
             hint = "Cut the model before that node, or export it without control flow."
-            raise ModelError(
-                "cannot train the model",
-                where=f"If node {_name(node)!r}",
-                why=why,
-                hint=hint,
-                code="MODEL-DISTILL-NODE",
-            )
+            what, where = "cannot train the model", f"If node {_name(node)!r}"
+            raise ModelError(what, where=where, why=why, hint=hint, code="MODEL-DISTILL-NODE")
         branch = node.attributes["then_branch" if bool(condition.example) else "else_branch"].as_graph()
         self.walk(branch, main=False)
         for outer, inner in zip(node.outputs, branch.outputs, strict=True):
