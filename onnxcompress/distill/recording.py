@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
 import torch
-from torch.fx.proxy import GraphAppendingTracer
 
 from onnxcompress import graph
-from onnxcompress.distill.fake_quant import along, grown, to_grid
+from onnxcompress.distill.control_flow import inline_if
 from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
-from onnxcompress.distill.ops.dtypes import to_torch
-from onnxcompress.distill.weights import Grid, Weight, stored
+from onnxcompress.distill.recorded_weights import RecordedWeights
+from onnxcompress.distill.tape import Slot, Tape
+from onnxcompress.distill.weights import Weight
 from onnxcompress.errors import ModelError
 
 # What torch raises where shapes or types do not go together.
 _TORCH_FAULTS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, KeyError)
-
-
-@dataclass
-class Slot:
-    """One value during the walk.
-
-    Attributes:
-        shape: Its sizes.
-        dtype: Its torch type.
-        example: Its numbers for the example batch; dropped after the last use.
-        proxy: Its recorded form; None where it is known.
-        constant: True where no sample and no weight enters it.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    example: torch.Tensor | None
-    proxy: Any
-    constant: bool
+_CONTROL = {"If": inline_if}
 
 
 class Recorder:
@@ -62,12 +44,9 @@ class Recorder:
         training: bool,
         follow: Mapping[ir.Value, tuple[ir.Value, ...]] | None = None,
     ) -> None:
-        self._opsets = model.graph.opset_imports
-        self._index, self._weights, self._parameters, self._training = index, weights, parameters, training
-        self._follow = follow or {}
-        self._graph = torch.fx.Graph()
-        self._tracer = GraphAppendingTracer(self._graph)
-        self._attributes: dict[str, torch.Tensor] = {}
+        self._opsets, self._training = model.graph.opset_imports, training
+        self._tape = Tape()
+        self._stored = RecordedWeights(self._tape, index, weights, parameters, follow or {}, self.look)
         self._slots: dict[ir.Value, Slot] = {}
         self._left: dict[ir.Value, int] = {}
         self._main: dict[str, ir.Value] = {}
@@ -76,9 +55,7 @@ class Recorder:
 
     def feed(self, value: ir.Value, example: torch.Tensor, *, known: bool) -> None:
         """Declare an input: a setting that is known, or samples."""
-        proxy = None
-        if not known:
-            proxy = torch.fx.Proxy(self._graph.placeholder(f"input_{len(self._slots)}"), self._tracer)
+        proxy = None if known else self._tape.placeholder(f"input_{len(self._slots)}")
         self._slots[value] = Slot(tuple(example.shape), example.dtype, example, proxy, known)
         self._main[value.name or ""] = value
 
@@ -86,7 +63,8 @@ class Recorder:
         """Compute or record every node of `scope`; only names of the main graph are kept."""
         for node in scope:
             if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-                self._main.setdefault(node.outputs[0].name or "", node.outputs[0])
+                if main:
+                    self._main.setdefault(node.outputs[0].name or "", node.outputs[0])
                 continue
             self._node(node)
             for value in node.outputs:
@@ -96,12 +74,18 @@ class Recorder:
 
     def finish(self, outputs: Sequence[str]) -> torch.fx.GraphModule:
         """Close the graph with a dict of the named tensors of the main graph."""
-        made = {name: self._proxy(self._look(self._main[name])).node for name in outputs}
-        self._graph.output(made)
-        self._graph.eliminate_dead_code()
-        self._graph.lint()
-        used = {n.target for n in self._graph.nodes if n.op == "get_attr"}
-        return torch.fx.GraphModule({k: v for k, v in self._attributes.items() if k in used}, self._graph)
+        return self._tape.finish({name: self.look(self._main[name]) for name in outputs})
+
+    def look(self, value: ir.Value) -> Slot:
+        """The slot of a value, which a constant gets on its first use."""
+        if value not in self._slots:
+            self._slots[value] = self._stored.slot(value)
+        return self._slots[value]
+
+    def bind(self, value: ir.Value, slot: Slot) -> None:
+        """Give a value its slot."""
+        self._slots[value] = slot
+        self._left.pop(value, None)
 
     def _note(self, value: ir.Value, slot: Slot) -> None:
         name = value.name or ""
@@ -111,13 +95,12 @@ class Recorder:
             self.nodes[name] = slot.proxy.node.name
 
     def _node(self, node: ir.Node) -> None:
-        if node.op_type == "If" and node.domain in ("", "ai.onnx"):
-            self._if(node)
+        if node.op_type in _CONTROL and node.domain in ("", "ai.onnx"):
+            _CONTROL[node.op_type](node, self)
             return
-        slots = [None if v is None else self._look(v) for v in node.inputs]
+        slots = [None if v is None else self.look(v) for v in node.inputs]
         if node.op_type in ("Shape", "Size"):
-            results: Any = self._size(node, slots[0])
-            self._slots[node.outputs[0]] = Slot(tuple(results.shape), torch.int64, results, None, True)
+            self.bind(node.outputs[0], self._tape.known(_size(node, slots[0])))
         else:
             self._compute(node, slots)
         for value in node.inputs:
@@ -132,17 +115,15 @@ class Recorder:
             )
             proxies: tuple[Any, ...] = (None,) * len(examples)
             if not known:
-                recorded = replace(view, lift=self._lift)
-                proxies = _as_tuple(function(recorded, *[None if s is None else self._proxy(s) for s in slots]))
+                lifting = replace(view, lift=self._tape.lift)
+                proxies = _as_tuple(function(lifting, *[None if s is None else self._tape.proxy(s) for s in slots]))
         except _TORCH_FAULTS as fault:
             hint = "Check the shapes with `onnxcompress inspect`, or cut the model before that node."
             raise view.refuse(f"torch cannot compute it ({fault})", hint) from fault
         for value, example, proxy in zip(node.outputs, examples, proxies, strict=False):
             if example is not None:
-                recorded_proxy = proxy if isinstance(proxy, torch.fx.Proxy) else None
-                self._slots[value] = Slot(
-                    tuple(example.shape), example.dtype, example, recorded_proxy, recorded_proxy is None
-                )
+                recorded = isinstance(proxy, torch.fx.Proxy)
+                self.bind(value, self._tape.slot(example, proxy) if recorded else self._tape.known(example))
 
     def _view(self, node: ir.Node, slots: list[Slot | None]) -> OpNode:
         attributes = {name: a.value for name, a in node.attributes.items() if not a.is_ref()}
@@ -162,102 +143,6 @@ class Recorder:
             training=self._training,
         )
 
-    def _size(self, node: ir.Node, slot: Slot | None) -> torch.Tensor:
-        shape = () if slot is None else slot.shape
-        if node.op_type == "Size":
-            return torch.tensor(torch.Size(shape).numel(), dtype=torch.int64)
-        start, end = graph.attribute(node, "start", 0), graph.attribute(node, "end")
-        return torch.tensor(shape[start:end], dtype=torch.int64)
-
-    def _if(self, node: ir.Node) -> None:
-        condition = self._look(node.inputs[0]) if node.inputs[0] is not None else None
-        if condition is None or not condition.constant or condition.example is None:
-            why = "which branch runs depends on the samples"
-            hint = "Cut the model before that node, or export it without control flow."
-            what, where = "cannot train the model", f"If node {_name(node)!r}"
-            raise ModelError(what, where=where, why=why, hint=hint, code="MODEL-DISTILL-NODE")
-        branch = node.attributes["then_branch" if bool(condition.example) else "else_branch"].as_graph()
-        self.walk(branch, main=False)
-        for outer, inner in zip(node.outputs, branch.outputs, strict=True):
-            self._slots[outer] = replace(self._look(inner))
-
-    def _look(self, value: ir.Value) -> Slot:
-        if value not in self._slots:
-            self._slots[value] = self._stored(value)
-        return self._slots[value]
-
-    def _stored(self, value: ir.Value) -> Slot:
-        tensor = stored(value)
-        if tensor is None:
-            hint = "Check the model with onnx.checker, and that every input is fed."
-            raise ModelError(
-                "cannot train the model",
-                where=f"tensor {value.name!r}",
-                why="it has no value",
-                hint=hint,
-                code="MODEL-NO-TENSOR",
-            )
-        if value in self._follow:
-            return self._grown(value, [self._growth(factor) for factor in self._follow[value]])
-        if value not in self._index:
-            made = to_torch(tensor.numpy())
-            return Slot(tuple(made.shape), made.dtype, made, None, True)
-        return self._weight(self._index[value])
-
-    def _weight(self, position: int) -> Slot:
-        """A weight's Parameter; one that is stored as integers is put on its grid first."""
-        example, weight = self._parameters[position], self._weights[position]
-        if weight.role == "scale":
-            return self._grown(weight.value, [self._growth(weight.value)])
-        proxy = self._attribute(f"weight_{position}", example)
-        if weight.grid is None:
-            return Slot(tuple(example.shape), example.dtype, example, proxy, False)
-        return self._on_grid(example, proxy, weight.grid)
-
-    def _on_grid(self, example: torch.Tensor, proxy: Any, grid: Grid) -> Slot:
-        zero, limits = torch.from_numpy(grid.zero), (grid.low, grid.high)
-        source, layout = self._look(grid.source), (tuple(example.shape), grid.axis, grid.block)
-        if source.constant:
-            scale = torch.from_numpy(grid.scale)
-            laid = self._lift(scale)
-        else:
-            assert source.example is not None
-            scale = along(source.example, *layout)
-            laid = self._tracer.create_proxy("call_function", along, (source.proxy, *layout), {})
-        example = to_grid(example, scale, zero, *limits)
-        made = self._tracer.create_proxy("call_function", to_grid, (proxy, laid, self._lift(zero), *limits), {})
-        return Slot(tuple(example.shape), example.dtype, example, made, False)
-
-    def _growth(self, value: ir.Value) -> Slot:
-        """What a trained scale learns, as it is in the module."""
-        position = self._index[value]
-        example = self._parameters[position]
-        return Slot(tuple(example.shape), example.dtype, example, self._attribute(f"weight_{position}", example), False)
-
-    def _grown(self, value: ir.Value, growths: Sequence[Slot]) -> Slot:
-        """The stored scale, grown by each."""
-        tensor = stored(value)
-        assert tensor is not None
-        example = to_torch(tensor.numpy())
-        proxy = self._lift(example)
-        for growth in growths:
-            assert growth.example is not None
-            example = grown(example, growth.example)
-            proxy = self._tracer.create_proxy("call_function", grown, (proxy, growth.proxy), {})
-        return Slot(tuple(example.shape), example.dtype, example, proxy, False)
-
-    def _proxy(self, slot: Slot) -> Any:
-        if slot.proxy is None and slot.example is not None:
-            return self._lift(slot.example)
-        return slot.proxy
-
-    def _lift(self, tensor: torch.Tensor) -> Any:
-        return self._attribute(f"constant_{len(self._attributes)}", tensor)
-
-    def _attribute(self, name: str, tensor: torch.Tensor) -> Any:
-        self._attributes[name] = tensor
-        return self._tracer.create_proxy("get_attr", name, (), {})
-
     def _release(self, value: ir.Value | None) -> None:
         """Drop an example after its last use, so that the walk holds no more than a forward pass."""
         if value is None or value not in self._slots or self._slots[value].proxy is None:
@@ -265,6 +150,14 @@ class Recorder:
         self._left[value] = self._left.get(value, len(value.uses()) + value.is_graph_output()) - 1
         if self._left[value] == 0:
             self._slots[value].example = None
+
+
+def _size(node: ir.Node, slot: Slot | None) -> torch.Tensor:
+    shape = () if slot is None else slot.shape
+    if node.op_type == "Size":
+        return torch.tensor(torch.Size(shape).numel(), dtype=torch.int64)
+    start, end = graph.attribute(node, "start", 0), graph.attribute(node, "end")
+    return torch.tensor(shape[start:end], dtype=torch.int64)
 
 
 def _function(node: ir.Node) -> OpFunction:
