@@ -26,11 +26,12 @@ from onnxcompress.distill.outcome import figures, judge_findings
 from onnxcompress.distill.repair import find_points, repair
 from onnxcompress.distill.schedule import default_rate
 from onnxcompress.distill.settings import Settings
+from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher, check_pair
 from onnxcompress.distill.trainer import Trainer, Training, restore, snapshot
 from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.write_back import write_back
-from onnxcompress.errors import DataError, ModelError
+from onnxcompress.errors import ModelError
 from onnxcompress.passes.base import Progress, Scope, silent
 from onnxcompress.report import Finding
 from onnxcompress.runtime_options import RuntimeOptions
@@ -57,7 +58,7 @@ class Job:
         student: The model that is edited.
         teacher: The model to imitate.
         data: Samples that train.
-        held_out: Samples that only decide whether the result is better; part of `data` where there are none.
+        held_out: Samples that only decide whether the result is better; None holds some of `data` out.
         settings: Options.
         runtime: How the teacher runs.
         scope: Nodes whose weights may move.
@@ -85,8 +86,6 @@ def distill(job: Job) -> list[Finding]:
         DataError: Where the samples do not fit.
         UsageError: Where an option does not fit the model.
     """
-    if not len(job.data):
-        raise DataError("cannot distill", why="the data holds no sample", hint="Give at least one.", code="DATA-EMPTY")
     check_pair(job.student, job.teacher)
     with _threads(job.runtime.threads), world() as processes:
         return _Distillation(job, processes).run()
@@ -100,7 +99,9 @@ class _Distillation:
         self.bridge = Bridge(job.student, scales=self.settings.scales == "train")
         self.start = snapshot(self.bridge)
         self.findings = list(self.bridge.findings)
-        self.train, self.check = _split(job.data, job.settings.seed)
+        self.split = hold_out(job.data, job.held_out, seed=job.settings.seed)
+        self.train = self.split.train
+        self.findings += self.split.findings()
         count = min(len(self.train), _PROBE)
         probed = np.random.Generator(np.random.PCG64(job.settings.seed)).permutation(len(self.train))[:count]
         self.probe = list(runs_of(job.student, self.train, np.sort(probed), of=count))[:8]
@@ -113,8 +114,8 @@ class _Distillation:
         terms = self._terms()
         objective = Objective(terms, pair.answers, pair.taps, pair.power, self.settings.temperature)
         teacher = Teacher(self.job.teacher, objective.names, pair.taps, self.job.runtime)
-        judge = self._examiner(self.job.held_out or self.check, teacher)
-        guide = self._examiner(self.check, teacher)
+        judge = self._examiner(self.split.judge, teacher)
+        guide = self._examiner(self.split.guide, teacher)
         before = judge.measure(self.bridge)
         training, rate = Training(before), 0.0
         if self.settings.steps:
@@ -125,7 +126,8 @@ class _Distillation:
         changed = write_back(self.job.student, self.bridge, self.start) if better else []
         seconds = round(time.perf_counter() - began, 2)
         numbers = {**figures(before, after), "rate": rate, "loss": ",".join(f"{n}:{w:g}" for n, w in terms.items())}
-        numbers |= {"steps": training.steps, "samples": len(self.train), "seconds": seconds, "weights": len(changed)}
+        numbers |= {"steps": training.steps, "samples": len(self.train), "held_out": len(self.split.judge)}
+        numbers |= {"seconds": seconds, "weights": len(changed)}
         return [*self.findings, *judge_findings(training, numbers, better=better)]
 
     def _examiner(self, source: DataSource, teacher: Teacher) -> Examiner:
@@ -225,14 +227,6 @@ class _Distillation:
             hint = "Use train=all, or another --only or --exclude."
             raise ModelError("cannot distill", why="no weight is left to train", hint=hint, code="MODEL-NO-WEIGHTS")
         return chosen
-
-
-def _split(data: DataSource, seed: int) -> tuple[DataSource, DataSource]:
-    """(training, checking): a tenth, at most 1,000, picks the best weights; tiny sets check what they train on."""
-    count = len(data)
-    if count < 40:
-        return data, data
-    return data.split(min(0.1, 1000 / count) if count >= 400 else 0.2, seed=seed)
 
 
 @contextmanager

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx_ir as ir
 import pytest
 from builders.distill_models import array, model, node_list, pictures, residual, set_weight, with_cut_blocks
 
 from onnxcompress import model_io
-from onnxcompress.data import ArraySource
+from onnxcompress.data import ArraySource, DataSource
 from onnxcompress.distill.distillation import Job, distill
 from onnxcompress.distill.settings import Settings
 from onnxcompress.errors import DataError, ModelError, UsageError
 from onnxcompress.graph import clone
 from onnxcompress.passes.base import Scope
+from onnxcompress.report import Finding
 from onnxcompress.runtime import Session
 from onnxcompress.runtime_options import RuntimeOptions
 
 ONE = RuntimeOptions(threads=1)
-QUICK = {"steps": 60, "batch_size": 32, "rate": 3e-3}
+QUICK: dict[str, Any] = {"steps": 60, "batch_size": 32, "rate": 3e-3}
 
 
-def job(student, teacher, data=None, held_out=None, scope=None, **settings) -> Job:
+def job(
+    student: ir.Model,
+    teacher: ir.Model,
+    data: DataSource | None = None,
+    held_out: DataSource | None = None,
+    scope: Scope | None = None,
+    **settings: Any,
+) -> Job:
     data = pictures(400) if data is None else data
     return Job(student, teacher, data, held_out, Settings(**{**QUICK, **settings}), ONE, scope or Scope())
 
 
-def agreement(a, b, data) -> float:
+def agreement(a: ir.Model, b: ir.Model, data: DataSource) -> float:
     feeds = data.read(range(len(data)))
     return float((Session(a).run(feeds)["logits"].argmax(1) == Session(b).run(feeds)["logits"].argmax(1)).mean())
 
 
-def found(findings, code):
+def found(findings: list[Finding], code: str) -> Any:
     return next(f for f in findings if f.code == code)
 
 
 @pytest.mark.parametrize("loss", ["auto", "kl", "mse"])
-def test_a_cut_student_comes_back_without_labels(loss):
+def test_a_cut_student_comes_back_without_labels(loss: str):
     teacher, unseen = residual(), pictures(600, seed=9)
     student = with_cut_blocks(teacher, 5)
     before, nodes = agreement(student, teacher, unseen), node_list(student)
@@ -104,7 +115,7 @@ def test_zeros_of_a_sparse_student_stay():
 
 
 @pytest.mark.parametrize(("train", "moved"), [("bias", {"bias2", "bias4", "bf"}), ("norm", {"g", "b"})])
-def test_only_the_chosen_kind_of_weight_moves(train, moved):
+def test_only_the_chosen_kind_of_weight_moves(train: str, moved: set[str]):
     teacher = residual()
     student = with_cut_blocks(teacher, 5)
     start = {n: array(student, n).copy() for n in student.graph.initializers}
@@ -140,16 +151,17 @@ def test_labels_can_be_a_term():
     assert found(findings, "DISTILL-TRAINED")
 
 
-@pytest.mark.parametrize("count", [1, 3, 50])
-def test_few_samples_do(count):
+@pytest.mark.parametrize("count", [8, 50])
+def test_few_samples_do_with_a_warning(count: int):
     teacher = residual()
     student = with_cut_blocks(teacher, 5)
-    assert distill(job(student, teacher, pictures(count), steps=5))
+    findings = distill(job(student, teacher, pictures(count), steps=5))
+    assert found(findings, "DISTILL-FEW-SAMPLES").severity == "warning"
 
 
 def test_a_fixed_batch_of_one_takes_several_runs_a_step():
     teacher = residual()
-    teacher.graph.inputs[0].shape = student_shape = type(teacher.graph.inputs[0].shape)([1, 3, 12, 12])
+    teacher.graph.inputs[0].shape = student_shape = ir.Shape([1, 3, 12, 12])
     student = with_cut_blocks(teacher, 5)
     student.graph.inputs[0].shape = student_shape
     findings = distill(job(student, teacher, pictures(30), steps=30, rate=1e-3))
@@ -251,14 +263,14 @@ def test_a_teacher_with_another_input_is_refused():
 
 def test_a_teacher_with_other_outputs_is_refused():
     teacher = residual()
-    teacher.graph.outputs[0].shape = type(teacher.graph.outputs[0].shape)(["N", 5])
+    teacher.graph.outputs[0].shape = ir.Shape(["N", 5])
     with pytest.raises(ModelError, match="teacher and student do not fit") as caught:
         distill(job(residual(), teacher))
     assert "'logits'" in caught.value.where
 
 
 @pytest.mark.parametrize("loss", ["kl:0", "magic", "hints:x", "kl,,"])
-def test_a_loss_that_does_not_exist_is_refused(loss):
+def test_a_loss_that_does_not_exist_is_refused(loss: str):
     teacher = residual()
     with pytest.raises(UsageError, match="unknown loss"):
         distill(job(clone(teacher), teacher, loss=loss))
@@ -290,7 +302,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_told():
 
 def test_a_weight_that_is_an_output_too_is_no_answer():
     teacher = residual()
-    weight = next(v for v in teacher.graph.initializers.values() if len(v.const_value.shape) == 4)
+    weight = next(v for v in teacher.graph.initializers.values() if v.shape is not None and len(v.shape) == 4)
     teacher.graph.outputs.append(weight)
     student = with_cut_blocks(teacher, 5)
     findings = distill(job(student, teacher, steps=5))
