@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.distill import taps as tapping
-from onnxcompress.distill.objective import powers
 from onnxcompress.distill.outputs import Answer, answer_tensors, classify
 from onnxcompress.distill.taps import Tap
 from onnxcompress.distill.teacher import Teacher
@@ -93,3 +92,8 @@ def is_reshaped(student: ir.Model, teacher: ir.Model) -> bool:
     mine = {name: value.const_value for name, value in student.graph.initializers.items()}
     pairs = ((mine[name], theirs[name]) for name in mine.keys() & theirs.keys())
     return any(a is not None and b is not None and tuple(a.shape) != tuple(b.shape) for a, b in pairs)
+
+
+def powers(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Mean square of each tensor, never zero."""
+    return {n: max(float(np.mean(np.square(a, dtype=np.float64))), 1e-12) for n, a in tensors.items()}

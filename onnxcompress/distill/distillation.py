@@ -21,7 +21,7 @@ from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, 
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable
 from onnxcompress.distill.measure import Examiner
-from onnxcompress.distill.objective import Objective
+from onnxcompress.distill.objective import Objective, build
 from onnxcompress.distill.outcome import figures, judge_findings
 from onnxcompress.distill.repair import find_points, repair
 from onnxcompress.distill.schedule import default_rate
@@ -112,7 +112,7 @@ class _Distillation:
         """Repair, train, judge, write."""
         began, pair = time.perf_counter(), self.pair
         terms = self._terms()
-        objective = Objective(terms, pair.answers, pair.taps, pair.power, self.settings.temperature)
+        objective = build(terms, pair, self.settings.temperature)
         teacher = Teacher(self.job.teacher, objective.names, pair.taps, self.job.runtime)
         judge = self._examiner(self.split.judge, teacher)
         guide = self._examiner(self.split.guide, teacher)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
-from onnxcompress.distill.losses.labels import label_error
-from onnxcompress.distill.losses.soft import soft_targets
-from onnxcompress.distill.losses.squares import squared_error
-from onnxcompress.distill.outputs import Answer
-from onnxcompress.distill.taps import Tap
-
-Tensors = Mapping[str, torch.Tensor]
+from onnxcompress.distill.comparison import Comparison
+from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.hints import Hints
+from onnxcompress.distill.losses.labels import Labels
+from onnxcompress.distill.losses.soft import SoftTargets
+from onnxcompress.distill.losses.squares import Squares
 
 
 @dataclass
@@ -22,62 +20,62 @@ class Objective:
     """What training makes small.
 
     Attributes:
-        weights: Weight of each term.
-        answers: Tensors that stand for the outputs.
-        taps: Inner tensors compared by hints.
-        power: The teacher's mean square of each tensor, over a fixed set of samples.
-        temperature: T of the soft targets.
+        parts: The terms.
+        weights: Weight of each by name.
+        answers: Names of the tensors that stand for the outputs; they are measured whatever the terms read.
         first: Value of each term at the start; the unit it is counted in.
     """
 
+    parts: tuple[Term, ...]
     weights: Mapping[str, float]
-    answers: tuple[Answer, ...]
-    taps: tuple[Tap, ...]
-    power: Mapping[str, float]
-    temperature: float = 4.0
+    answers: tuple[str, ...] = ()
     first: dict[str, float] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all tensors that the terms need."""
-        hints = [tap.name for tap in self.taps] if "hints" in self.weights else []
-        return tuple(dict.fromkeys([*(a.name for a in self.answers), *hints]))
+        """The student's names of all tensors that the terms need."""
+        return tuple(dict.fromkeys([*self.answers, *(n for part in self.parts for n in part.tensors)]))
 
-    def terms(self, student: Tensors, teacher: Tensors, labels: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def terms(self, sample: Sample) -> dict[str, torch.Tensor]:
         """The raw value of each term."""
-        made = {
-            "hints": lambda: self._squares([t.name for t in self.taps], student, teacher),
-            "mse": lambda: self._squares([a.name for a in self.answers], student, teacher),
-            "kl": lambda: self._soft(student, teacher),
-            "ce": lambda: self._labels(student, labels),
-        }
-        return {name: made[name]() for name in self.weights}
+        return {part.name: part.value(sample) for part in self.parts}
 
-    def value(self, student: Tensors, teacher: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
-        """The weighted sum, every term divided by its value at the start."""
-        terms = self.terms(student, teacher, labels)
-        return torch.stack([self.weights[n] * t / max(self.first.get(n, 1.0), 1e-12) for n, t in terms.items()]).sum()
+    def value(self, sample: Sample) -> torch.Tensor:
+        """The weighted sum, every relative term divided by its value at the start."""
+        values = self.terms(sample)
+        return torch.stack([self.weights[p.name] / self._unit(p) * values[p.name] for p in self.parts]).sum()
 
-    def _squares(self, names: list[str], student: Tensors, teacher: Tensors) -> torch.Tensor:
-        errors = [squared_error(student[n], teacher[n], self.power[n]) for n in names]
-        return torch.stack(errors).mean()
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What the terms learn along with the student; thrown away after training."""
+        return [parameter for part in self.parts for parameter in part.parameters()]
 
-    def _soft(self, student: Tensors, teacher: Tensors) -> torch.Tensor:
-        """Soft targets of the class outputs; outputs without classes beside them by squared error."""
-        parts = [
-            soft_targets(student[a.name], teacher[a.name], a, self.temperature)
-            if a.classes
-            else squared_error(student[a.name], teacher[a.name], self.power[a.name])
-            for a in self.answers
-        ]
-        return torch.stack(parts).mean()
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Give what the terms learn its start."""
+        for part in self.parts:
+            part.prepare(samples)
 
-    def _labels(self, student: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
-        answer = next(a for a in self.answers if a.classes)
-        assert labels is not None
-        return label_error(student[answer.name], labels, answer)
+    def _unit(self, part: Term) -> float:
+        return max(self.first.get(part.name, 1.0), 1e-12) if part.relative else 1.0
 
 
-def powers(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Mean square of each tensor, never zero."""
-    return {n: max(float(np.mean(np.square(a, dtype=np.float64))), 1e-12) for n, a in tensors.items()}
+def build(weights: Mapping[str, float], pair: Comparison, temperature: float = 4.0) -> Objective:
+    """The objective of a pair.
+
+    Args:
+        weights: Weight of each term by name.
+        pair: What is compared.
+        temperature: T of soft targets.
+    """
+    return Objective(
+        tuple(_part(name, pair, temperature) for name in weights), dict(weights), tuple(a.name for a in pair.answers)
+    )
+
+
+def _part(name: str, pair: Comparison, temperature: float) -> Term:
+    made = {
+        "hints": lambda: Hints(pair.taps, pair.power),
+        "mse": lambda: Squares(pair.answers, pair.power),
+        "kl": lambda: SoftTargets(pair.answers, pair.power, temperature),
+        "ce": lambda: Labels(next(a for a in pair.answers if a.classes)),
+    }
+    return made[name]()

@@ -10,6 +10,7 @@ import torch
 from onnxcompress.distill.batches import Batches, Run
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.distributed import World
+from onnxcompress.distill.losses.base import Sample
 from onnxcompress.distill.measure import Closeness, Examiner
 from onnxcompress.distill.objective import Objective
 from onnxcompress.distill.schedule import one_cycle
@@ -103,11 +104,14 @@ class Trainer:
 
     def loss_after(self, steps: int, rate: float, probe: list[Run]) -> float:
         """The objective on `probe` after one short cycle; the weights are put back."""
-        before = snapshot(self.bridge)
+        before, learned = snapshot(self.bridge), [p.detach().clone() for p in self.objective.parameters()]
         for _ in self._steps(steps, rate, Training(Closeness(None, 0.0))):
             pass
         value = self.probe_loss(probe)
         restore(self.bridge, before)
+        with torch.no_grad():
+            for parameter, old in zip(self.objective.parameters(), learned, strict=True):
+                parameter.copy_(old)
         return value
 
     def probe_loss(self, probe: list[Run]) -> float:
@@ -119,18 +123,19 @@ class Trainer:
         """Count every term in units of its present value on `probe`; the values."""
         totals: dict[str, float] = {}
         with torch.no_grad():
-            for run in probe:
-                terms = self.objective.terms(
-                    self._student(run, training=False), self.teacher.tensors(run.feeds), run.labels
-                )
-                for name, value in terms.items():
+            samples = [self._sample(run, training=False) for run in probe]
+            self.objective.prepare(samples)
+            for run, sample in zip(probe, samples, strict=True):
+                for name, value in self.objective.terms(sample).items():
                     totals[name] = totals.get(name, 0.0) + run.share * float(value)
         self.objective.first.update(totals)
         return totals
 
     def _steps(self, steps: int, rate: float, result: Training) -> Iterator[bool]:
-        parameters = [p for _, p in self.chosen]
+        learned = self.objective.parameters()
+        parameters = [*(p for _, p in self.chosen), *learned]
         groups = [[p for w, p in self.chosen if (w.role == "scale") is scale] for scale in (False, True)]
+        groups.append(learned)
         optimizer = _optimizer(self.optimizer, [group for group in groups if group], rate)
         for step, runs in zip(range(steps), self.batches, strict=False):
             for group in optimizer.param_groups:
@@ -159,7 +164,10 @@ class Trainer:
             loss.backward()
 
     def _loss(self, run: Run, *, training: bool) -> torch.Tensor:
-        return self.objective.value(self._student(run, training=training), self.teacher.tensors(run.feeds), run.labels)
+        return self.objective.value(self._sample(run, training=training))
+
+    def _sample(self, run: Run, *, training: bool) -> Sample:
+        return Sample(self._student(run, training=training), self.teacher.tensors(run.feeds), run.labels)
 
     def _student(self, run: Run, *, training: bool) -> dict[str, torch.Tensor]:
         module = self.bridge.specialise(run.feeds, self.objective.names, training=training)
@@ -170,7 +178,8 @@ class Trainer:
         for weight, parameter in self.chosen:
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 return weight.name
-        return ""
+        grads = (p.grad for p in self.objective.parameters() if p.grad is not None)
+        return "" if all(bool(torch.isfinite(grad).all()) for grad in grads) else "a learned part of the loss"
 
     def _keep_zeros(self) -> None:
         for parameter, mask in self._masks:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as nnf
 
+from onnxcompress.distill.losses.base import Sample, Term
 from onnxcompress.distill.outputs import Answer
 
 
@@ -14,3 +18,25 @@ def label_error(student: torch.Tensor, labels: torch.Tensor, answer: Answer) -> 
     if answer.kind == "probabilities":
         return nnf.nll_loss(moved.clamp(min=1e-7).log(), labels)
     return nnf.cross_entropy(moved, labels)
+
+
+@dataclass(frozen=True)
+class Labels(Term):
+    """CE(softmax(s), y) of the first class output.
+
+    Attributes:
+        answer: That output.
+    """
+
+    name: ClassVar[str] = "ce"
+    answer: Answer
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The output."""
+        return (self.answer.name,)
+
+    def value(self, sample: Sample) -> torch.Tensor:
+        """The mean cross-entropy."""
+        assert sample.labels is not None
+        return label_error(sample.student[self.answer.name], sample.labels, self.answer)

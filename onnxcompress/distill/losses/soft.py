@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as nnf
 
+from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.outputs import Answer
 
 
 def soft_targets(student: torch.Tensor, teacher: torch.Tensor, answer: Answer, temperature: float) -> torch.Tensor:
     """Mean over all positions of the divergence along the class axis, times T^2."""
-    mine = nnf.log_softmax(_logits(student, answer) / temperature, answer.axis)
-    theirs = nnf.log_softmax(_logits(teacher, answer) / temperature, answer.axis)
-    return (theirs.exp() * (theirs - mine)).sum(answer.axis).mean() * temperature**2
+    return divergence(logits(student, answer), logits(teacher, answer), answer.axis, temperature)
 
 
-def _logits(tensor: torch.Tensor, answer: Answer) -> torch.Tensor:
+def divergence(student: torch.Tensor, teacher: torch.Tensor, axis: int, temperature: float) -> torch.Tensor:
+    """T^2 KL(softmax(t/T) || softmax(s/T)) along `axis`, mean over all other positions."""
+    mine = nnf.log_softmax(student / temperature, axis)
+    theirs = nnf.log_softmax(teacher / temperature, axis)
+    return (theirs.exp() * (theirs - mine)).sum(axis).mean() * temperature**2
+
+
+def logits(tensor: torch.Tensor, answer: Answer) -> torch.Tensor:
     """Logits as they are; of probabilities the logarithm, which is the same up to a constant."""
     return tensor if answer.kind == "logits" else tensor.clamp(min=1e-7).log()
+
+
+@dataclass(frozen=True)
+class SoftTargets(Term):
+    """Soft targets of the class outputs; outputs without classes beside them by squared error.
+
+    Attributes:
+        answers: The outputs.
+        power: The teacher's mean square of each.
+        temperature: T.
+    """
+
+    name: ClassVar[str] = "kl"
+    answers: tuple[Answer, ...]
+    power: Mapping[str, float]
+    temperature: float = 4.0
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The outputs."""
+        return tuple(a.name for a in self.answers)
+
+    def value(self, sample: Sample) -> torch.Tensor:
+        """The mean over the outputs."""
+        return torch.stack([self._one(a, sample.student[a.name], sample.teacher[a.name]) for a in self.answers]).mean()
+
+    def _one(self, answer: Answer, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        if answer.classes:
+            return soft_targets(student, teacher, answer, self.temperature)
+        return squared_error(student, teacher, self.power[answer.name])
