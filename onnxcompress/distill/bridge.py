@@ -110,9 +110,10 @@ def _record(recorder: Recorder, model: ir.Model, feeds: Mapping[str, np.ndarray]
     with torch.no_grad():
         for name, array in feeds.items():
             recorder.feed(inputs[name], to_torch(array), known=_is_setting(array))
-        recorder.walk(model.graph)
-        outputs = [v.name or "" for v in model.graph.outputs if not v.is_initializer()]
-        module = recorder.finish(list(dict.fromkeys([*outputs, *taps])))
+        outputs = [v for v in model.graph.outputs if not v.is_initializer()]
+        known = {v.name: v for v in (*model.graph.inputs, *model.graph.initializers.values())}
+        known |= {v.name: v for node in model.graph for v in node.outputs}
+        module = recorder.record({v.name or "": v for v in [*outputs, *(known[name] for name in taps)]})
     return TorchGraph(module, names, recorder.sizes, recorder.nodes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +10,16 @@ import onnx_ir as ir
 import torch
 
 from onnxcompress import graph
-from onnxcompress.distill.control_flow import inline_if
+from onnxcompress.distill.control_flow import inline_if, unroll_loop, unroll_scan
 from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
 from onnxcompress.distill.recorded_weights import RecordedWeights
 from onnxcompress.distill.tape import Slot, Tape
-from onnxcompress.distill.weights import Weight
+from onnxcompress.distill.weights import Weight, stored
 from onnxcompress.errors import ModelError
 
 # What torch raises where shapes or types do not go together.
 _TORCH_FAULTS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, KeyError)
-_CONTROL = {"If": inline_if}
+_CONTROL = {"If": inline_if, "Loop": unroll_loop, "Scan": unroll_scan}
 
 
 class Recorder:
@@ -45,36 +45,38 @@ class Recorder:
         follow: Mapping[ir.Value, tuple[ir.Value, ...]] | None = None,
     ) -> None:
         self._opsets, self._training = model.graph.opset_imports, training
-        self._tape = Tape()
-        self._stored = RecordedWeights(self._tape, index, weights, parameters, follow or {}, self.look)
+        self._whole = self._scope = model.graph
+        self.tape, self.unrolled = Tape(), 0
+        self._stored = RecordedWeights(self.tape, index, weights, parameters, follow or {}, self.look)
         self._slots: dict[ir.Value, Slot] = {}
         self._left: dict[ir.Value, int] = {}
-        self._main: dict[str, ir.Value] = {}
         self.sizes: dict[str, tuple[int, ...]] = {}
         self.nodes: dict[str, str] = {}
 
     def feed(self, value: ir.Value, example: torch.Tensor, *, known: bool) -> None:
         """Declare an input: a setting that is known, or samples."""
-        proxy = None if known else self._tape.placeholder(f"input_{len(self._slots)}")
+        proxy = None if known else self.tape.placeholder(f"input_{len(self._slots)}")
         self._slots[value] = Slot(tuple(example.shape), example.dtype, example, proxy, known)
-        self._main[value.name or ""] = value
 
-    def walk(self, scope: ir.Graph, *, main: bool = True) -> None:
-        """Compute or record every node of `scope`; only names of the main graph are kept."""
+    def record(self, outputs: Mapping[str, ir.Value]) -> torch.fx.GraphModule:
+        """The module that gives these tensors of the main graph by name; what they do not need is not looked at."""
+        needed = ancestors(outputs.values())
+        for node in self._whole:
+            if node in needed:
+                self._node(node)
+                self._note(node)
+        return self.tape.finish({name: self.look(value) for name, value in outputs.items()})
+
+    def walk(self, scope: ir.Graph) -> None:
+        """Compute or record every node of a subgraph."""
+        outer, self._scope = self._scope, scope
         for node in scope:
-            if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-                if main:
-                    self._main.setdefault(node.outputs[0].name or "", node.outputs[0])
-                continue
             self._node(node)
-            for value in node.outputs:
-                slot = self._slots.get(value)
-                if slot is not None and value.name and main:
-                    self._note(value, slot)
+        self._scope = outer
 
-    def finish(self, outputs: Sequence[str]) -> torch.fx.GraphModule:
-        """Close the graph with a dict of the named tensors of the main graph."""
-        return self._tape.finish({name: self.look(self._main[name]) for name in outputs})
+    def opset(self, node: ir.Node) -> int:
+        """Version of a node's operator set."""
+        return self._opsets.get("" if node.domain == "ai.onnx" else node.domain, 1)
 
     def look(self, value: ir.Value) -> Slot:
         """The slot of a value, which a constant gets on its first use."""
@@ -87,20 +89,22 @@ class Recorder:
         self._slots[value] = slot
         self._left.pop(value, None)
 
-    def _note(self, value: ir.Value, slot: Slot) -> None:
-        name = value.name or ""
-        self._main[name] = value
-        if slot.proxy is not None and slot.dtype.is_floating_point:
-            self.sizes[name] = slot.shape
-            self.nodes[name] = slot.proxy.node.name
+    def _note(self, node: ir.Node) -> None:
+        for value in node.outputs:
+            slot = self._slots.get(value)
+            if value.name and slot is not None and slot.proxy is not None and slot.dtype.is_floating_point:
+                self.sizes[value.name] = slot.shape
+                self.nodes[value.name] = slot.proxy.node.name
 
     def _node(self, node: ir.Node) -> None:
-        if node.op_type in _CONTROL and node.domain in ("", "ai.onnx"):
+        if node.domain in ("", "ai.onnx") and node.op_type == "Constant":
+            return
+        if node.domain in ("", "ai.onnx") and node.op_type in _CONTROL:
             _CONTROL[node.op_type](node, self)
             return
         slots = [None if v is None else self.look(v) for v in node.inputs]
         if node.op_type in ("Shape", "Size"):
-            self.bind(node.outputs[0], self._tape.known(_size(node, slots[0])))
+            self.bind(node.outputs[0], self.tape.known(_size(node, slots[0])))
         else:
             self._compute(node, slots)
         for value in node.inputs:
@@ -115,26 +119,25 @@ class Recorder:
             )
             proxies: tuple[Any, ...] = (None,) * len(examples)
             if not known:
-                lifting = replace(view, lift=self._tape.lift)
-                proxies = _as_tuple(function(lifting, *[None if s is None else self._tape.proxy(s) for s in slots]))
+                lifting = replace(view, lift=self.tape.lift)
+                proxies = _as_tuple(function(lifting, *[None if s is None else self.tape.proxy(s) for s in slots]))
         except _TORCH_FAULTS as fault:
             hint = "Check the shapes with `onnxcompress inspect`, or cut the model before that node."
             raise view.refuse(f"torch cannot compute it ({fault})", hint) from fault
         for value, example, proxy in zip(node.outputs, examples, proxies, strict=False):
             if example is not None:
                 recorded = isinstance(proxy, torch.fx.Proxy)
-                self.bind(value, self._tape.slot(example, proxy) if recorded else self._tape.known(example))
+                self.bind(value, self.tape.slot(example, proxy) if recorded else self.tape.known(example))
 
     def _view(self, node: ir.Node, slots: list[Slot | None]) -> OpNode:
         attributes = {name: a.value for name, a in node.attributes.items() if not a.is_ref()}
         if node.op_type == "QuantizeLinear":
             attributes["grid_type"] = _grid_type(node)
         used = [i for i, out in enumerate(node.outputs) if out.name and (out.uses() or out.is_graph_output())]
-        domain = "" if node.domain == "ai.onnx" else node.domain
         return OpNode(
             name=_name(node),
             op_type=node.op_type,
-            opset=self._opsets.get(domain, 1),
+            opset=self.opset(node),
             attributes=attributes,
             shapes=tuple(None if s is None else s.shape for s in slots),
             dtypes=tuple(None if s is None else s.dtype for s in slots),
@@ -144,12 +147,39 @@ class Recorder:
         )
 
     def _release(self, value: ir.Value | None) -> None:
-        """Drop an example after its last use, so that the walk holds no more than a forward pass."""
+        """Drop an example after its last use, so that the walk holds no more than a forward pass.
+
+        What a subgraph takes from outside, and the constants in it, are needed again at the next turn.
+        """
         if value is None or value not in self._slots or self._slots[value].proxy is None:
+            return
+        if value.graph is not self._scope or (self._scope is not self._whole and stored(value) is not None):
             return
         self._left[value] = self._left.get(value, len(value.uses()) + value.is_graph_output()) - 1
         if self._left[value] == 0:
             self._slots[value].example = None
+
+
+def ancestors(values: Iterable[ir.Value]) -> set[ir.Node]:
+    """The nodes that these values need, those of subgraphs left out."""
+    needed, todo = set[ir.Node](), [value.producer() for value in values]
+    while todo:
+        node = todo.pop()
+        if node is None or node in needed:
+            continue
+        needed.add(node)
+        todo += [value.producer() for value in _reads(node)]
+    return needed
+
+
+def _reads(node: ir.Node) -> Iterator[ir.Value]:
+    """What a node and its subgraphs read."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            scope = attribute.as_graph()
+            yield from scope.outputs
+            yield from (value for inner in scope for value in _reads(inner))
 
 
 def _size(node: ir.Node, slot: Slot | None) -> torch.Tensor:

@@ -8,7 +8,7 @@ Constants may be initializers of any scope or Constant nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,8 +104,9 @@ def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
 def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
     """All weights and states of `model` in the order of use, and what had to be left alone."""
     uses: dict[ir.Value, list[tuple[str, ir.Node]]] = {}
+    scanned = _scanned(model)
     for node in graph.iter_nodes(model):
-        for role, value in _parameters(node):
+        for role, value in _parameters(node, scanned):
             uses.setdefault(value, []).append((role, node))
     _drop_late_tables(model, uses)
     weights: list[Weight] = []
@@ -121,17 +122,19 @@ def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
     return weights, findings
 
 
-def _parameters(node: ir.Node) -> Iterator[tuple[str, ir.Value]]:
+def _parameters(node: ir.Node, scanned: Mapping[ir.Value, ir.Value]) -> Iterator[tuple[str, ir.Value]]:
     """(role, constant) of every parameter slot of a node."""
     for index in _SLOTS.get(node.op_type, ()):
         if index < len(node.inputs):
-            yield from ((_role(node, index), v) for v in _origins(node.inputs[index]))
+            yield from ((_role(node, index), v) for v in _origins(node.inputs[index], scanned))
     if node.op_type == "BatchNormalization":
-        yield from (("state", v) for i in (3, 4) for v in _origins(node.inputs[i]))
+        yield from (("state", v) for i in (3, 4) for v in _origins(node.inputs[i], scanned))
     if node.op_type in ("Add", "Sub", "Mul") and len(node.inputs) == 2:
         for mine, other in (node.inputs, node.inputs[::-1]):
-            if stored(other) is None and not list(_origins(other)):
-                yield from (("bias" if node.op_type != "Mul" else "norm", v) for v in _operand(mine, node.op_type))
+            if stored(other) is None and not list(_origins(other, scanned)):
+                yield from (
+                    ("bias" if node.op_type != "Mul" else "norm", v) for v in _operand(mine, node.op_type, scanned)
+                )
 
 
 def _role(node: ir.Node, index: int) -> str:
@@ -141,23 +144,33 @@ def _role(node: ir.Node, index: int) -> str:
     return "bias" if index == bias and node.op_type != "Einsum" else "weight"
 
 
-def _origins(value: ir.Value | None) -> Iterator[ir.Value]:
+def _origins(value: ir.Value | None, scanned: Mapping[ir.Value, ir.Value]) -> Iterator[ir.Value]:
     """The constants that reach `value` through ops that only move or quantize."""
-    tensor = stored(value)
     if value is None:
         return
-    if tensor is not None:
+    value = scanned.get(value, value)
+    if stored(value) is not None:
         yield value
         return
     node = value.producer()
     if node is not None and node.op_type in _MOVES:
         for given in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
-            yield from _origins(given)
+            yield from _origins(given, scanned)
 
 
-def _operand(value: ir.Value | None, op_type: str) -> Iterator[ir.Value]:
+def _scanned(model: ir.Model) -> dict[ir.Value, ir.Value]:
+    """What each sliced input of a Scan's body is a slice of: layers stacked along an axis are weights."""
+    found: dict[ir.Value, ir.Value] = {}
+    for node in graph.iter_nodes(model):
+        if node.op_type == "Scan" and (count := int(graph.attribute(node, "num_scan_inputs", 0))):
+            pairs = zip(node.attributes["body"].as_graph().inputs[-count:], node.inputs[-count:], strict=True)
+            found |= {inner: outer for inner, outer in pairs if outer is not None}
+    return found
+
+
+def _operand(value: ir.Value | None, op_type: str, scanned: Mapping[ir.Value, ir.Value]) -> Iterator[ir.Value]:
     """Constant operands beside an activation; Mul only by a vector (a scale), not by a table."""
-    for origin in _origins(value):
+    for origin in _origins(value, scanned):
         tensor = stored(origin)
         wide = 0 if tensor is None else sum(s > 1 for s in tensor.shape.numpy())
         if wide == 1 or (wide > 1 and op_type != "Mul"):
