@@ -6,13 +6,15 @@ READY := $(VENV)/.ready
 ZOO ?= out/zoo
 ZOO_VENV ?= .venv-zoo
 ZOO_READY := $(ZOO_VENV)/.ready
+BRIDGES_VENV ?= .venv-bridges
+BRIDGES_READY := $(BRIDGES_VENV)/.ready
 PTQ_ENVS ?= .venv-ptq
 PTQ_READY := $(PTQ_ENVS)/.ready
 # One thread a process: tests run side by side, and numbers must not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models ptq samples clean
+.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models ptq bridge samples clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,13 @@ $(ZOO_READY):
 	@test -x $(ZOO_VENV)/bin/python || $(PYTHON) -m venv $(ZOO_VENV)
 	$(ZOO_VENV)/bin/python -m pip install -q torch==2.13.0 numpy onnx onnxscript transformers requests
 	$(ZOO_VENV)/bin/python -m pip install -q --no-deps pytorchcv torch-pruning
+	@touch $@
+
+# Without their dependencies, for the same reason.
+$(BRIDGES_READY):
+	@test -x $(BRIDGES_VENV)/bin/python || $(PYTHON) -m venv $(BRIDGES_VENV)
+	$(BRIDGES_VENV)/bin/python -m pip install -q torch==2.13.0 numpy onnx
+	$(BRIDGES_VENV)/bin/python -m pip install -q --no-deps onnx2torch onnx2pytorch
 	@touch $@
 
 # One environment a tool. modelopt without its GPU packages (cupy, onnxruntime-gpu): it calibrates on the CPU.
@@ -83,6 +92,11 @@ zoo-export: $(READY) $(ZOO_READY) ## Only the export, into ZOO (out/zoo), from a
 
 zoo-prune: $(READY) ## Only the pruning; what has a good row in the page's .json already is left out
 	$(BIN)/python benchmarks/zoo/prune.py $(ZOO) --out docs/results/pruning_zoo.md $(ARGS)
+
+bridge: $(READY) $(BRIDGES_READY) ## The torch form of ZOO and of ONNXCOMPRESS_TEST_DATA, beside other converters' (15 minutes)
+	$(BIN)/python benchmarks/bridge.py $(ZOO) $(ONNXCOMPRESS_TEST_DATA)/models
+	$(BRIDGES_VENV)/bin/python benchmarks/bridge_peers.py $(ZOO) $(ONNXCOMPRESS_TEST_DATA)/models
+	$(BIN)/python benchmarks/bridge.py --out docs/results/bridge.md
 
 ptq: $(READY) $(PTQ_READY) ## Quantization beside its peers on every labelled model, as a page (an hour or more)
 	$(BIN)/python benchmarks/ptq.py --envs $(PTQ_ENVS) $(ARGS)

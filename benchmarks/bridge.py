@@ -1,70 +1,102 @@
 """The torch form of ONNX files: equal to ONNX Runtime, finite gradients, and nothing moved by zero steps.
 
-    python benchmarks/bridge.py FOLDER [FOLDER ...] [--out docs/results/bridge.md] [--runs bridge.json] [--only TEXT]
+    python benchmarks/bridge.py FOLDER [FOLDER ...] [--work out/bridge] [--only TEXT] [--again]
+        [--out docs/results/bridge.md]
 
-Each file goes through a process of its own, on seeded inputs at its smallest legal sizes: seconds to build the torch
-form, the largest difference from ONNX Runtime's outputs in units of max(1, max|y|), the share of the float elements of
-the file that a gradient reaches, whether all those gradients are finite, and whether writing back untrained weights
-leaves every byte of every tensor. Results are kept in RUNS; a file that is there is not run again. A file passes at a
-difference below 1e-3.
+Each file goes through a process of its own, on seeded inputs at its smallest legal sizes (FOLDER/inputs/NAME.npz where
+no others are accepted): processor seconds of one thread to build the torch form, the largest difference from ONNX
+Runtime's outputs in units of max(1, max|y|), the share of the elements of the file's numbers (floats, and integers
+behind DequantizeLinear) that a gradient reaches as weights, whether all those gradients are finite, and whether
+writing back untrained weights leaves every byte of every tensor and every node. A file passes at a difference below
+1e-3. Files with Q/DQ nodes are compared with ONNX Runtime without its graph optimizations, which round otherwise than
+the file says.
+
+Results are kept in WORK/runs.json, and a file that passed is not run again. WORK/runs has the inputs and ONNX
+Runtime's outputs; `bridge_peers.py` puts other converters through the same, and the page has a table of both.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
+import multiprocessing
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
+from bridge_page import page
 
 from onnxcompress import graph, model_io
 from onnxcompress.distill.bridge import Bridge, TorchGraph
 from onnxcompress.distill.outputs import answer_tensors
 from onnxcompress.distill.trainer import snapshot
+from onnxcompress.distill.weights import stored
 from onnxcompress.distill.write_back import write_back
-from onnxcompress.errors import CompressError
+from onnxcompress.errors import CompressError, ModelError
 from onnxcompress.runtime import Session
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.shapes import probe_feeds
 
 BOUND = 1e-3
 _LIMIT = 600
+_FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+Row = dict[str, Any]
 
 
-def examine(path: Path) -> dict[str, Any]:
-    """All figures of one file; `refused` where the bridge says no."""
+def examine(path: Path, kept: Path) -> Row:
+    """All figures of one file; `refused` where the bridge says no. What was asked and answered is left in `kept`."""
     model = model_io.load(str(path))
-    feeds = probe_feeds(model, batch=2, seed=0)
-    before = _bytes(model)
-    began = time.perf_counter()
+    feeds = _feeds(model, path)
+    names = [v.name or "" for v in model.graph.outputs]
+    wanted = Session(model, RuntimeOptions(threads=1), optimize=not _quantized(model)).run(feeds, names)
+    _keep(kept, feeds, wanted)
+    total, before = {"floats": _elements(model)}, _bytes(model)
+    began = time.process_time()
     try:
-        bridge = Bridge(model)
+        bridge = Bridge(model, scales=True)
         answers = answer_tensors(model)
         module = bridge.specialise(feeds, answers)
     except CompressError as error:
-        return {"refused": str(error)}
-    seconds = time.perf_counter() - began
-    names = [v.name or "" for v in model.graph.outputs]
-    wanted = Session(model, RuntimeOptions(threads=1)).run(feeds, names)
+        return {"refused": str(error), **total}
+    seconds = time.process_time() - began
     made = module.run(feeds)
     finite = _backward(bridge, module, made, answers)
     write_back(model, bridge, snapshot(bridge))
     difference = max((_difference(wanted[n], made[n]) for n in names if n in made), default=0.0)
-    return {
-        "seconds": seconds,
-        "difference": difference,
-        "finite": finite,
-        "same": before == _bytes(model),
-        **_share(bridge, model),
-    }
+    reached = sum(p.numel() for w, p in bridge.trainable() if p.grad is not None and w.role != "scale")
+    same = before == _bytes(model)
+    return {"seconds": seconds, "difference": difference, "finite": finite, "same": same, "reached": reached, **total}
+
+
+def _feeds(model: ir.Model, path: Path) -> dict[str, np.ndarray]:
+    """Seeded inputs, or those that the file was exported with.
+
+    Raises:
+        ModelError: Where the model accepts no seeded ones and there are no others.
+    """
+    try:
+        return probe_feeds(model, batch=2, seed=0)
+    except ModelError:
+        example = path.parent / "inputs" / f"{path.stem}.npz"
+        if not example.exists():
+            raise
+        return dict(np.load(example))
+
+
+def _quantized(model: ir.Model) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in graph.iter_nodes(model))
+
+
+def _keep(kept: Path, feeds: dict[str, np.ndarray], wanted: dict[str, Any]) -> None:
+    """By position, which is all that other converters know; sequences and maps are left out."""
+    arrays: dict[str, Any] = {f"in{i}": array for i, array in enumerate(feeds.values())}
+    arrays |= {f"out{i}": a for i, a in enumerate(wanted.values()) if isinstance(a, np.ndarray)}
+    np.savez(kept, **arrays)
 
 
 def _backward(bridge: Bridge, module: TorchGraph, made: dict[str, torch.Tensor], answers: Iterable[str]) -> bool:
@@ -77,16 +109,18 @@ def _backward(bridge: Bridge, module: TorchGraph, made: dict[str, torch.Tensor],
     return all(p.grad is None or bool(torch.isfinite(p.grad).all()) for _, p in bridge.trainable())
 
 
-def _share(bridge: Bridge, model: ir.Model) -> dict[str, float]:
-    reached = sum(p.numel() for _, p in bridge.trainable() if p.grad is not None)
-    floats = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
-    total = sum(t.size for t in _tensors(model) if t.dtype in floats)
-    return {"reached": reached, "floats": total}
+def _elements(model: ir.Model) -> int:
+    """Elements of all floats of the file, and of its integers behind DequantizeLinear."""
+    coded = {
+        id(stored(node.inputs[0])) for node in graph.iter_nodes(model) if node.op_type == "DequantizeLinear"
+    }  # fmt: skip
+    return sum(t.size for t in _tensors(model) if t.dtype in _FLOATS or id(t) in coded)
 
 
 def _tensors(model: ir.Model) -> Iterable[ir.TensorProtocol]:
     for scope in graph.scopes(model):
-        yield from (v.const_value for v in scope.initializers.values() if v.const_value is not None)
+        constants = scope.initializers.values() if isinstance(scope, ir.Graph) else ()
+        yield from (v.const_value for v in constants if v.const_value is not None)
         for node in scope:
             yield from (t for out in node.outputs if (t := graph.tensor_of(out)) is not None)
 
@@ -108,67 +142,55 @@ def _difference(wanted: np.ndarray, made: torch.Tensor) -> float:
     return float(np.abs(a - b).max(initial=0.0) / max(1.0, np.abs(a).max(initial=0.0)))
 
 
-def _in_a_process(path: Path) -> dict[str, Any]:
+def _apart(work: Callable[[], Row], seconds: float) -> Row:
+    """What `work` returns, from a process of its own, which may hang or die."""
+    context = multiprocessing.get_context("fork")
+    queue: Any = context.SimpleQueue()
+    process = context.Process(target=_told, args=(work, queue))
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        return {"fault": f"not done in {seconds:.0f} s"}
+    return queue.get() if not queue.empty() else {"fault": f"the process ended with {process.exitcode}"}
+
+
+def _told(work: Callable[[], Row], queue: Any) -> None:
     try:
-        done = subprocess.run(
-            (sys.executable, __file__, "--one", str(path)), capture_output=True, text=True, timeout=_LIMIT
-        )
-    except subprocess.TimeoutExpired:
-        return {"fault": f"longer than {_LIMIT} s"}
-    if done.returncode:
-        return {"fault": (done.stderr.strip().splitlines() or ["no message"])[-1][:300]}
-    return json.loads(done.stdout.splitlines()[-1])
+        row = work()
+    except Exception as error:  # noqa: BLE001  whatever goes wrong is a row of the table
+        row = {"fault": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    queue.put(row)
 
 
-def good(row: dict[str, Any]) -> bool:
+def good(row: Row) -> bool:
     """True where the file is equal, differentiable, and left alone by zero steps."""
     return row.get("difference", np.inf) < BOUND and row["finite"] and row["same"]
-
-
-def _page(runs: dict[str, dict[str, Any]]) -> str:
-    fine = [r for r in runs.values() if good(r)]
-    times = [r["seconds"] for r in runs.values() if "seconds" in r]
-    head = f"# The torch form of real files\n\n{(__doc__ or '').strip()}\n"
-    told = (
-        f"{len(fine)} of {len(runs)} files pass; built in {median(times):.2f} s (median), {max(times):.1f} s at most.\n"
-    )
-    lines = [
-        "| file | build, s | difference | elements reached | gradients finite | bytes kept |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, row in sorted(runs.items()):
-        if "seconds" not in row:
-            lines.append(f"| {name} | {row.get('refused') or row.get('fault')} | | | | |")
-            continue
-        reached = 100 * row["reached"] / max(1, row["floats"])
-        yes = {True: "yes", False: "**no**"}
-        told_row = f"{row['seconds']:.2f} | {row['difference']:.1e} | {reached:.1f} %"
-        lines.append(f"| {name} | {told_row} | {yes[row['finite']]} | {yes[row['same']]} |")
-    return "\n".join([head, told, *lines]) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", default="", help="files with this in their name")
-    parser.add_argument("--runs", type=Path, default=Path("bridge.json"))
+    parser.add_argument("--again", action="store_true", help="also files that passed before")
+    parser.add_argument("--work", type=Path, default=Path("out/bridge"))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    if given.one:
-        torch.set_num_threads(1)
-        print(json.dumps(examine(given.one)))
-        return
-    runs: dict[str, dict[str, Any]] = json.loads(given.runs.read_text()) if given.runs.exists() else {}
+    torch.set_num_threads(1)
+    (given.work / "runs").mkdir(parents=True, exist_ok=True)
+    store = given.work / "runs.json"
+    runs: dict[str, Row] = json.loads(store.read_text()) if store.exists() else {}
     for path in sorted(p for folder in given.folders for p in folder.glob("*.onnx") if given.only in p.name):
-        if path.name not in runs or not good(runs[path.name]):
-            runs[path.name] = _in_a_process(path)
-            given.runs.write_text(json.dumps(runs, indent=1))
-            if not good(runs[path.name]):
-                print(path.name, runs[path.name], flush=True)
+        if given.again or not good(runs.get(path.name, {})):
+            kept = given.work / "runs" / f"{path.name}.npz"
+            runs[path.name] = _apart(partial(examine, path, kept), _LIMIT)
+            store.write_text(json.dumps(runs, indent=1))
+            print("" if good(runs[path.name]) else "NOT GOOD ", path.name, runs[path.name], sep="", flush=True)
     print(f"{sum(map(good, runs.values()))} of {len(runs)} pass")
     if given.out:
-        given.out.write_text(_page(runs), encoding="utf-8")
+        peers = given.work / "peers.json"
+        told = page(__doc__ or "", runs, json.loads(peers.read_text()) if peers.exists() else {}, good)
+        given.out.write_text(told, encoding="utf-8")
 
 
 if __name__ == "__main__":

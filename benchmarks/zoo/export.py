@@ -3,7 +3,8 @@
     PYTHONPATH=tests python benchmarks/zoo/export.py FOLDER [--only REGEX] [--exporter legacy|dynamo]
 
 Needs torch, onnxscript, pytorchcv and transformers (see CONTRIBUTING). What is in FOLDER already is not made again;
-FOLDER/failed.json says what could not be exported, and why.
+FOLDER/failed.json says what could not be exported, and why. FOLDER/inputs has the example inputs of each file, since
+some take no others (a mixture of experts whose routes were written down).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from builders.torch_export import Net, export
+from builders.torch_export import Net, built, export
 from builders.torch_sequence_nets import sequence_nets
 from builders.torch_variants import variants
 from builders.torch_vision_nets import vision_nets
@@ -62,11 +64,19 @@ def _child(net: Net, exporter: str, path: Path, queue: Any) -> None:
     warnings.simplefilter("ignore")
     try:
         export(net, exporter, path)
+        _keep_inputs(net, path)
     except BaseException as error:  # noqa: BLE001  whatever an exporter throws is a row of the table
         path.unlink(missing_ok=True)
         queue.put(f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}")
     else:
         queue.put("")
+
+
+def _keep_inputs(net: Net, path: Path) -> None:
+    folder = path.parent / "inputs"
+    folder.mkdir(exist_ok=True)
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in built(net)[1].items()}
+    np.savez(folder / f"{path.stem}.npz", **arrays)
 
 
 def _told(store: Path, name: str, why: str) -> None:
