@@ -39,7 +39,7 @@ FLOORS = [
     {"runtime", "shapes", "cost", "data", "targets", "environment", "executors", "report.page"},
     {"graph"},
     {"model_io"},
-    {"errors", "runtime_options", "passes.base", "report"},
+    {"errors", "duration", "runtime_options", "passes.base", "report"},
 ]
 """From the roof to the ground: a room may use what is on its own floor or below it."""
 

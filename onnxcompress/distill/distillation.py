@@ -22,13 +22,13 @@ from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.objective import Objective, build
-from onnxcompress.distill.outcome import figures, judge_findings
+from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.repair import find_points, repair
-from onnxcompress.distill.schedule import default_rate
+from onnxcompress.distill.schedule import Pace, default_rate
 from onnxcompress.distill.settings import Settings
 from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher, check_pair
-from onnxcompress.distill.trainer import Trainer, Training, restore, snapshot
+from onnxcompress.distill.trainer import Habits, Trainer, Training, restore, snapshot
 from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.write_back import write_back
 from onnxcompress.errors import ModelError
@@ -39,11 +39,16 @@ from onnxcompress.runtime_options import RuntimeOptions
 # Samples on which tensors are compared before training, and that set the units of the loss.
 _PROBE = 256
 # Peak rates that are tried, as factors on the default of the student's kind.
-_TRIALS = (3.0, 1.0, 0.3)
+_TRIALS = (3.0, 1.0, 0.3, 0.1)
 _TRIAL_STEPS = 24
 _LEAST_TRIAL_STEPS = 4
 _FALL = 0.9
-_EVALUATIONS = 10
+# One trial's part of the training.
+_TRIAL_SHARE = 1 / 12
+# The last judgement may take this much longer than the first.
+_RESERVE = 1.5
+# Steps where neither steps nor a budget were asked for.
+STEPS = 300
 # Fewer samples in one run say too little about a channel's mean and spread.
 _FOR_MOMENTS = 8
 _ROLES = {"all": {"weight", "bias", "norm", "scale"}, "weights": {"weight"}, "bias": {"bias"}, "norm": {"norm"}}
@@ -96,6 +101,7 @@ class _Distillation:
 
     def __init__(self, job: Job, processes: World) -> None:
         self.job, self.world, self.settings = job, processes, job.settings
+        self.began = time.perf_counter()
         self.bridge = Bridge(job.student, scales=self.settings.scales == "train")
         self.start = snapshot(self.bridge)
         self.findings = list(self.bridge.findings)
@@ -110,25 +116,28 @@ class _Distillation:
 
     def run(self) -> list[Finding]:
         """Repair, train, judge, write."""
-        began, pair = time.perf_counter(), self.pair
+        pair, settings = self.pair, self.settings
         terms = self._terms()
-        objective = build(terms, pair, self.settings.temperature)
+        objective = build(terms, pair, settings.temperature)
         teacher = Teacher(self.job.teacher, objective.names, pair.taps, self.job.runtime)
         judge = self._examiner(self.split.judge, teacher)
         guide = self._examiner(self.split.guide, teacher)
+        measuring = time.perf_counter()
         before = judge.measure(self.bridge)
-        training, rate = Training(before), 0.0
-        if self.settings.steps:
-            self._repair(guide)
-            training, rate = self._train(objective, teacher, guide)
+        self.judging = time.perf_counter() - measuring
+        if settings.steps == 0 or before.close(settings.close):
+            return [*self.findings, untrained(before, asked=settings.steps == 0)]
+        self._repair(guide)
+        training, rate = self._train(objective, teacher, guide)
         after = judge.measure(self.bridge)
         better = after.better_than(before)
-        changed = write_back(self.job.student, self.bridge, self.start) if better else []
-        seconds = round(time.perf_counter() - began, 2)
+        write = better or (settings.accept_worse and after.finite)
+        changed = write_back(self.job.student, self.bridge, self.start) if write else []
+        seconds = round(time.perf_counter() - self.began, 2)
         numbers = {**figures(before, after), "rate": rate, "loss": ",".join(f"{n}:{w:g}" for n, w in terms.items())}
         numbers |= {"steps": training.steps, "samples": len(self.train), "held_out": len(self.split.judge)}
         numbers |= {"seconds": seconds, "weights": len(changed)}
-        return [*self.findings, *judge_findings(training, numbers, better=better)]
+        return [*self.findings, *judge_findings(training, numbers, better=better, written=write)]
 
     def _examiner(self, source: DataSource, teacher: Teacher) -> Examiner:
         answers, power = self.pair.answers, self.pair.power
@@ -178,35 +187,43 @@ class _Distillation:
             world=seat.size,
             augment=Light(settings.seed) if settings.augment == "light" else None,
         )
-        follow = settings.bn == "update"
-        trainer = Trainer(
-            self.bridge, teacher, objective, batches, self._chosen(), follow, seat, optimizer=settings.optimizer
-        )
+        habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
+        trainer = Trainer(self.bridge, teacher, objective, batches, self._chosen(), habits, seat)
         trainer.set_units(self.probe)
         rate = settings.rate if settings.rate is not None else self._rate(trainer, objective)
-        every = max(1, settings.steps // _EVALUATIONS)
-        training = trainer.train(settings.steps, rate, guide, every=every, told=self._told)
-        if trainer.sparse:
-            message = f"{trainer.sparse} sparse weights kept their zeros"
-            self.findings.append(Finding("DISTILL-SPARSE", message, numbers={"weights": trainer.sparse}))
+        training = trainer.train(self._pace(), rate, guide, self._told)
+        if training.sparse:
+            message = f"{training.sparse} sparse weights kept their zeros"
+            self.findings.append(Finding("DISTILL-SPARSE", message, numbers={"weights": training.sparse}))
         return training, rate
 
-    def _told(self, step: int) -> None:
-        self.job.progress("distill", step, self.settings.steps)
+    def _pace(self, part: float = 1.0) -> Pace:
+        """What steps and time are left, or a part of them."""
+        settings = self.settings
+        steps = settings.steps if settings.steps is not None else None if settings.budget else STEPS
+        seconds = None
+        if settings.budget is not None:
+            spent = time.perf_counter() - self.began
+            seconds = max(part * (settings.budget - spent - _RESERVE * self.judging), 1e-3)
+        return Pace(None if steps is None else max(1, round(part * steps)), seconds)
+
+    def _told(self, training: Training, total: int) -> None:
+        agreement = f", {100 * training.best.agreement:.1f} % equal" if training.best.agreement is not None else ""
+        self.job.progress(f"distill (loss {training.loss:.3f}{agreement})", training.steps, total)
 
     def _rate(self, trainer: Trainer, objective: Objective) -> float:
-        """The largest of three peak rates around the default of its kind whose short cycle brings the loss down.
+        """The largest of some peak rates around the default of its kind whose short cycle brings the loss down.
 
         The lowest loss after a few steps would favour rates that are too small for the whole run.
         """
         sensitive = any(node.op_type in _SENSITIVE for node in graph.iter_nodes(self.job.student))
         hints = "hints" in objective.weights
         base = default_rate(quantized=is_quantized(self.job.student), sensitive=sensitive, hints=hints)
-        start = trainer.probe_loss(self.probe)
+        start, left = trainer.probe_loss(self.probe), self._pace(_TRIAL_SHARE)
         rates = [base * factor for factor in _TRIALS]
-        # Three trials together cost at most three eighths of the training, however short that is.
-        steps = min(_TRIAL_STEPS, max(_LEAST_TRIAL_STEPS, self.settings.steps // 8))
-        falls = (r for r in rates if trainer.loss_after(steps, r, self.probe) < _FALL * start)
+        steps = _TRIAL_STEPS if left.steps is None else min(_TRIAL_STEPS, max(_LEAST_TRIAL_STEPS, left.steps))
+        pace = Pace(steps, left.seconds)
+        falls = (r for r in rates if trainer.loss_after(pace, r, self.probe) < _FALL * start)
         return next(falls, rates[-1])
 
     def _chosen(self) -> list[tuple[Weight, torch.nn.Parameter]]:

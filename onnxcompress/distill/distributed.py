@@ -37,6 +37,14 @@ class World:
         for parameter, part in zip(owners, flat.split([p.numel() for p in owners]), strict=True):
             parameter.grad = part.reshape(parameter.shape)
 
+    def agree(self, number: float) -> float:
+        """What process 0 says, for decisions that all must take alike, such as those by the clock."""
+        if self.size == 1:
+            return number
+        told = torch.tensor([number], dtype=torch.float64)
+        dist.broadcast(told, 0)
+        return float(told)
+
     def average(self, tensors: Iterable[torch.Tensor]) -> None:
         """Make running statistics alike: the mean over the processes."""
         if self.size == 1:

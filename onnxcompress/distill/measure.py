@@ -35,13 +35,38 @@ class Closeness:
     error: float
     positions: int = 0
 
+    @property
+    def finite(self) -> bool:
+        """True where the student answers numbers."""
+        return bool(np.isfinite(self.error))
+
     def better_than(self, other: Closeness) -> bool:
         """True where this one is to be preferred: by agreement where that is fine enough, then by error."""
-        if not np.isfinite(self.error):
+        if not self.finite:
             return False
         if self.agreement is None or other.agreement is None or self.positions < _COARSE:
             return self.error < other.error
         return (self.agreement, -self.error) > (other.agreement, -other.error)
+
+    def close(self, share: float) -> bool:
+        """True where the student is as good as its teacher, by more than the luck of the samples.
+
+        Args:
+            share: Of equal classes that at least must be there; 1 is never reached. Without classes, 1 - `share` is
+                the root mean square error that is allowed, in units of the teacher's root mean square.
+        """
+        if share >= 1.0 or not self.finite:
+            return False
+        if self.agreement is None:
+            return self.error <= (1 - share) ** 2
+        return _at_least(self.agreement, self.positions) >= share
+
+
+def _at_least(share: float, count: int) -> float:
+    """Lower end of the 90 % interval of a share that was seen in `count` trials (Wilson 1927)."""
+    z = 1.645
+    middle, spread = share + z * z / (2 * count), z * np.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
+    return float((middle - spread) / (1 + z * z / count))
 
 
 class Examiner:

@@ -19,17 +19,52 @@ def figures(before: Closeness, after: Closeness) -> Numbers:
     return numbers
 
 
-def judge_findings(training: Training, numbers: Mapping[str, float | int | str], *, better: bool) -> list[Finding]:
-    """The verdict: trained, or left as it came; and steps that had to be left out."""
-    findings: list[Finding] = []
-    if training.skipped:
-        message = f"{training.skipped} steps were left out: a gradient was not finite"
-        counted: Numbers = {"steps": training.skipped}
-        findings.append(Finding("DISTILL-NOT-FINITE", message, training.culprit, Severity.WARNING, counted))
+def untrained(before: Closeness, *, asked: bool) -> Finding:
+    """Nothing was trained: as asked, or because there is nothing to win."""
+    numbers: Numbers = {"error_before": before.error}
+    if before.agreement is not None:
+        numbers["agreement_before"] = before.agreement
+    if asked:
+        return Finding("DISTILL-NO-STEPS", "no step was asked for; the student was measured and left", numbers=numbers)
+    shown = "" if before.agreement is None else f" ({100 * before.agreement:.1f} % equal classes)"
+    message = f"the student already answers as its teacher does{shown}; there is nothing to gain, and it was left"
+    return Finding("DISTILL-CLOSE", message, numbers=numbers)
+
+
+def judge_findings(
+    training: Training, numbers: Mapping[str, float | int | str], *, better: bool, written: bool
+) -> list[Finding]:
+    """The verdict: trained, or left as it came; what had to be left out; why training ended early."""
+    return [*_stops(training), *_skipped(training), _verdict(numbers, better=better, written=written)]
+
+
+def _verdict(numbers: Mapping[str, float | int | str], *, better: bool, written: bool) -> Finding:
     if better:
         message = f"{numbers['weights']} weights were trained towards the teacher"
-        findings.append(Finding("DISTILL-TRAINED", message, numbers=dict(numbers)))
-    else:
-        message = "the student did not come closer to its teacher; it was left as it came"
-        findings.append(Finding("DISTILL-NO-GAIN", message, "", Severity.WARNING, dict(numbers)))
-    return findings
+        return Finding("DISTILL-TRAINED", message, numbers=dict(numbers))
+    if written:
+        message = "the student is further from its teacher than before; written as asked"
+        return Finding("DISTILL-WORSE", message, "", Severity.WARNING, dict(numbers))
+    message = "the student did not come closer to its teacher; it was left as it came"
+    return Finding("DISTILL-NO-GAIN", message, "", Severity.WARNING, dict(numbers))
+
+
+def _skipped(training: Training) -> list[Finding]:
+    if not training.skipped:
+        return []
+    message = f"{training.skipped} steps were left out: a gradient was not finite; the rate was halved each time"
+    return [Finding("DISTILL-NOT-FINITE", message, training.culprit, Severity.WARNING, {"steps": training.skipped})]
+
+
+def _stops(training: Training) -> list[Finding]:
+    told = {
+        "close": ("DISTILL-STOP-CLOSE", "the student answers as its teacher does", Severity.INFO),
+        "plateau": ("DISTILL-STOP-PLATEAU", "the student came no closer for a while", Severity.INFO),
+        "not finite": ("DISTILL-GAVE-UP", "gradients were not finite step after step", Severity.WARNING),
+    }
+    if training.stop not in told:
+        return []
+    code, why, severity = told[training.stop]
+    message = f"training stopped at step {training.steps}: {why}"
+    message += "; lower the rate (--lr), or leave that layer out (--exclude)" if severity == Severity.WARNING else ""
+    return [Finding(code, message, training.culprit, severity, {"step": training.steps})]

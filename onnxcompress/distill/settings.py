@@ -10,21 +10,27 @@ class Settings:
     """Plain values, as the pass got them.
 
     Attributes:
-        steps: Training steps; 0 trains nothing.
+        steps: Training steps; 0 trains nothing, None a default number or, with a budget, what it has time for.
+        budget: Seconds for everything; None for no limit.
         batch_size: Samples a step.
         rate: Peak learning rate; None chooses by trial.
         loss: ``auto``, or terms with weights.
         temperature: Of the soft targets.
         train: ``all``, ``weights``, ``bias`` or ``norm``.
-        bn: ``freeze``, ``update`` or ``auto``.
+        bn: ``freeze`` or ``update``.
         scales: ``train`` or ``freeze``: those of Q/DQ nodes.
         augment: ``none`` or ``light``.
         repair: Re-normalise before training.
         optimizer: ``adamw`` or ``sgd``.
+        ema: Decay of the averaged weights; 0 for none.
+        patience: Measurements without a gain after which training stops; 0 for never.
+        close: Share of equal classes at which there is nothing more to gain; 1 for never.
+        accept_worse: Write a student that came out worse.
         seed: Of the order of the samples.
     """
 
-    steps: int = 300
+    steps: int | None = None
+    budget: float | None = None
     batch_size: int = 64
     rate: float | None = None
     loss: str = "auto"
@@ -35,4 +41,8 @@ class Settings:
     augment: str = "none"
     repair: bool = True
     optimizer: str = "adamw"
+    ema: float = 0.0
+    patience: int = 0
+    close: float = 0.995
+    accept_worse: bool = False
     seed: int = 0

@@ -1,8 +1,9 @@
-"""The training loop: AdamW, one cycle, clipped gradients, the best weights kept."""
+"""The training loop: one cycle of steps, measured on the way, the best weights kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,15 +14,14 @@ from onnxcompress.distill.distributed import World
 from onnxcompress.distill.losses.base import Sample
 from onnxcompress.distill.measure import Closeness, Examiner
 from onnxcompress.distill.objective import Objective
-from onnxcompress.distill.schedule import one_cycle
+from onnxcompress.distill.optimization import Average, Chosen, Stepper
+from onnxcompress.distill.schedule import Pace, one_cycle
 from onnxcompress.distill.teacher import Teacher
-from onnxcompress.distill.weights import Weight
 
-CLIP = 5.0
-# A weight tensor with at least this share of exact zeros was pruned on purpose: the zeros stay.
-_SPARSE = 0.2
+# Measurements in one run.
+EVALUATIONS = 10
 # Steps that may fail in a row before training gives up.
-_PATIENCE = 10
+_FAILURES = 10
 
 
 @dataclass
@@ -32,13 +32,43 @@ class Training:
         best: Closeness of the weights that were kept.
         steps: Steps taken.
         skipped: Steps left out because a gradient was not finite.
-        culprit: Name of the first weight whose gradient was not finite.
+        culprit: Name of the last weight whose gradient was not finite.
+        stop: Why it ended: ``done``, ``close``, ``plateau`` or ``not finite``.
+        loss: The objective at the last step, 1 at the start.
+        curve: (step, loss, agreement or -1, error) at every measurement.
+        sparse: Weight tensors whose zeros were kept.
     """
 
     best: Closeness
     steps: int = 0
     skipped: int = 0
     culprit: str = ""
+    stop: str = "done"
+    loss: float = 1.0
+    curve: list[tuple[int, float, float, float]] = field(default_factory=list[tuple[int, float, float, float]])
+    sparse: int = 0
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How training is done, apart from pace and rate.
+
+    Attributes:
+        follow: Batch normalization follows the batches' statistics.
+        optimizer: ``adamw`` or ``sgd``.
+        ema: Decay of the averaged weights that are measured and kept; 0 for the weights themselves.
+        patience: Measurements without a gain after which training stops; 0 for never.
+        close: Share of equal classes at which training stops.
+    """
+
+    follow: bool = False
+    optimizer: str = "adamw"
+    ema: float = 0.0
+    patience: int = 0
+    close: float = 1.0
+
+
+Told = Callable[[Training, int], None]
 
 
 @dataclass
@@ -51,67 +81,58 @@ class Trainer:
         objective: What is made small.
         batches: Where samples come from.
         chosen: The weights that move.
-        follow: Batch normalization follows the batches' statistics.
+        habits: How.
         world: The processes that train together.
-        optimizer: ``adamw`` or ``sgd``.
     """
 
     bridge: Bridge
     teacher: Teacher
     objective: Objective
     batches: Batches
-    chosen: list[tuple[Weight, torch.nn.Parameter]]
-    follow: bool = False
+    chosen: Chosen
+    habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
-    optimizer: str = "adamw"
-    _masks: list[tuple[torch.nn.Parameter, torch.Tensor]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self._masks = [(p, p.detach() != 0) for _, p in self.chosen if _is_sparse(p)]
-
-    @property
-    def sparse(self) -> int:
-        """Weight tensors whose zeros are kept."""
-        return len(self._masks)
-
-    def train(
-        self, steps: int, rate: float, examiner: Examiner, *, every: int, told: Callable[[int], None] | None = None
-    ) -> Training:
-        """Take `steps` steps at peak rate `rate` and leave the best weights in the bridge.
+    def train(self, pace: Pace, rate: float, guide: Examiner, told: Told | None = None) -> Training:
+        """Train at peak rate `rate` until `pace` is over, and leave the best weights in the bridge.
 
         Args:
-            steps: How many.
+            pace: How long.
             rate: Peak learning rate.
-            examiner: Measures every `every` steps.
-            every: Steps between two measurements.
-            told: Called with the number of steps taken.
+            guide: Measures ten times on the way.
+            told: Called after every step with what was done and the steps that there will be.
         """
-        result = Training(examiner.measure(self.bridge))
-        best, failed = snapshot(self.bridge), 0
-        for step, ok in enumerate(self._steps(steps, rate, result), start=1):
-            failed = 0 if ok else failed + 1
-            result.steps = step
-            if told is not None:
-                told(step)
-            if step % every == 0 or step == steps:
-                now = examiner.measure(self.bridge)
-                if now.better_than(result.best):
-                    result.best, best = now, snapshot(self.bridge)
-            if failed >= _PATIENCE:
+        began = time.perf_counter()
+        course = _Course(self, guide)
+        stepper, batches = self._stepper(), iter(self.batches)
+        course.training.sparse, failed = stepper.sparse, 0
+        while not course.over:
+            steps = course.training.steps
+            seconds = self.world.agree(time.perf_counter() - began)
+            done = pace.done(steps + 0.5, seconds)
+            if pace.done(steps, seconds) >= 1.0:
                 break
-        restore(self.bridge, best)
-        return result
+            fine = self._step(stepper, next(batches), rate * one_cycle(done), course.training)
+            failed = 0 if fine else failed + 1
+            seconds = self.world.agree(time.perf_counter() - began)
+            course.after_step(pace.done(steps + 1, seconds), failed)
+            if told is not None:
+                told(course.training, pace.total(steps + 1, seconds))
+        self._agree_on_statistics()
+        course.end()
+        return course.training
 
-    def loss_after(self, steps: int, rate: float, probe: list[Run]) -> float:
+    def loss_after(self, pace: Pace, rate: float, probe: list[Run]) -> float:
         """The objective on `probe` after one short cycle; the weights are put back."""
-        before, learned = snapshot(self.bridge), [p.detach().clone() for p in self.objective.parameters()]
-        for _ in self._steps(steps, rate, Training(Closeness(None, 0.0))):
-            pass
+        before, began = self.snapshot(), time.perf_counter()
+        stepper, training = self._stepper(), Training(Closeness(None, 0.0))
+        for step, runs in enumerate(self.batches):
+            seconds = self.world.agree(time.perf_counter() - began)
+            if pace.done(step, seconds) >= 1.0:
+                break
+            self._step(stepper, runs, rate * one_cycle(pace.done(step + 0.5, seconds)), training)
         value = self.probe_loss(probe)
-        restore(self.bridge, before)
-        with torch.no_grad():
-            for parameter, old in zip(self.objective.parameters(), learned, strict=True):
-                parameter.copy_(old)
+        self.restore(before)
         return value
 
     def probe_loss(self, probe: list[Run]) -> float:
@@ -131,37 +152,37 @@ class Trainer:
         self.objective.first.update(totals)
         return totals
 
-    def _steps(self, steps: int, rate: float, result: Training) -> Iterator[bool]:
-        learned = self.objective.parameters()
-        parameters = [*(p for _, p in self.chosen), *learned]
-        groups = [[p for w, p in self.chosen if (w.role == "scale") is scale] for scale in (False, True)]
-        groups.append(learned)
-        optimizer = _optimizer(self.optimizer, [group for group in groups if group], rate)
-        for step, runs in zip(range(steps), self.batches, strict=False):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * one_cycle(step, steps)
-            optimizer.zero_grad(set_to_none=True)
-            self._backward(runs)
-            self.world.sum_gradients(parameters)
-            culprit = self._not_finite()
-            if culprit:
-                result.skipped, result.culprit = result.skipped + 1, result.culprit or culprit
-            else:
-                # A scale gathers the gradients of a whole tensor: clipped together, it would still the weights.
-                for group in optimizer.param_groups:
-                    torch.nn.utils.clip_grad_norm_(group["params"], CLIP)
-                optimizer.step()
-                self._keep_zeros()
-            yield not culprit
-        if self.follow:
-            self.world.average(
-                t for w, t in zip(self.bridge.weights, self.bridge.parameters, strict=True) if w.role == "state"
-            )
+    def snapshot(self) -> list[torch.Tensor]:
+        """Copies of all that training moves."""
+        return [*snapshot(self.bridge), *(p.detach().clone() for p in self.objective.parameters())]
 
-    def _backward(self, runs: Iterable[Run]) -> None:
-        for run in runs:
-            loss = self._loss(run, training=self.follow) * run.share
-            loss.backward()
+    def restore(self, saved: Sequence[torch.Tensor]) -> None:
+        """Put copies back."""
+        own = len(self.bridge.parameters)
+        restore(self.bridge, saved[:own])
+        with torch.no_grad():
+            for parameter, old in zip(self.objective.parameters(), saved[own:], strict=True):
+                parameter.copy_(old)
+
+    def _stepper(self) -> Stepper:
+        learned = self.objective.parameters()
+        return Stepper(self.chosen, learned, name=self.habits.optimizer, world=self.world)
+
+    def _step(self, stepper: Stepper, runs: list[Run], rate: float, training: Training) -> bool:
+        losses: list[torch.Tensor] = []
+
+        def backward() -> None:
+            for run in runs:
+                loss = self._loss(run, training=self.habits.follow) * run.share
+                loss.backward()
+                losses.append(loss.detach())
+
+        fine = stepper.step(backward, rate)
+        training.steps += 1
+        training.loss = float(torch.stack(losses).sum()) if losses else training.loss
+        if not fine:
+            training.skipped, training.culprit = training.skipped + 1, training.culprit or stepper.culprit
+        return fine
 
     def _loss(self, run: Run, *, training: bool) -> torch.Tensor:
         return self.objective.value(self._sample(run, training=training))
@@ -173,31 +194,64 @@ class Trainer:
         module = self.bridge.specialise(run.feeds, self.objective.names, training=training)
         return module.run(run.feeds)
 
-    def _not_finite(self) -> str:
-        """Name of a weight whose gradient is not finite; empty where all are."""
-        for weight, parameter in self.chosen:
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
-                return weight.name
-        grads = (p.grad for p in self.objective.parameters() if p.grad is not None)
-        return "" if all(bool(torch.isfinite(grad).all()) for grad in grads) else "a learned part of the loss"
-
-    def _keep_zeros(self) -> None:
-        for parameter, mask in self._masks:
-            parameter.data.mul_(mask)
+    def _agree_on_statistics(self) -> None:
+        if self.habits.follow:
+            pairs = zip(self.bridge.weights, self.bridge.parameters, strict=True)
+            self.world.average(t for w, t in pairs if w.role == "state")
 
 
-def _optimizer(name: str, groups: list[list[torch.nn.Parameter]], rate: float) -> torch.optim.Optimizer:
-    parameters = [{"params": group} for group in groups]
-    if name == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), weight_decay=0.0)
+class _Course:
+    """One run on its way: when to measure, what was best, when to stop.
 
+    Args:
+        trainer: Whose weights are measured and kept.
+        guide: Measures them.
+    """
 
-def _is_sparse(parameter: torch.nn.Parameter) -> bool:
-    if parameter.ndim < 2:
-        return False
-    share = float((parameter.detach() == 0).float().mean())
-    return _SPARSE <= share < 1.0
+    def __init__(self, trainer: Trainer, guide: Examiner) -> None:
+        self._trainer, self._guide, self._habits = trainer, guide, trainer.habits
+        self.training = Training(guide.measure(trainer.bridge))
+        self._kept = trainer.snapshot()
+        self._average = Average(trainer.bridge.parameters, self._habits.ema) if self._habits.ema else None
+        self._measured, self._at, self._vain = 0, 0, 0
+        self.over = False
+
+    def after_step(self, done: float, failed: int) -> None:
+        """Measure where a tenth of the run is over; stop where there is nothing more to win."""
+        if self._average is not None:
+            self._average.update()
+        if int(done * EVALUATIONS) > self._measured:
+            self._measured = int(done * EVALUATIONS)
+            self._measure()
+        if failed >= _FAILURES:
+            self._stop("not finite")
+
+    def end(self) -> None:
+        """Measure what was not, and leave the best weights."""
+        if self._at < self.training.steps and self.training.stop != "not finite":
+            self._measure()
+        self._trainer.restore(self._kept)
+
+    def _measure(self) -> None:
+        training, self._at = self.training, self.training.steps
+        if self._average is not None:
+            self._average.swap()
+        now = self._guide.measure(self._trainer.bridge)
+        shown = -1.0 if now.agreement is None else now.agreement
+        training.curve.append((training.steps, training.loss, shown, now.error))
+        better = now.better_than(training.best)
+        if better:
+            training.best, self._kept = now, self._trainer.snapshot()
+        if self._average is not None:
+            self._average.swap()
+        self._vain = 0 if better else self._vain + 1
+        if now.close(self._habits.close):
+            self._stop("close")
+        elif self._habits.patience and self._vain >= self._habits.patience:
+            self._stop("plateau")
+
+    def _stop(self, why: str) -> None:
+        self.training.stop, self.over = why, True
 
 
 def snapshot(bridge: Bridge) -> list[torch.Tensor]:
@@ -205,7 +259,7 @@ def snapshot(bridge: Bridge) -> list[torch.Tensor]:
     return [tensor.detach().clone() for tensor in bridge.parameters]
 
 
-def restore(bridge: Bridge, saved: list[torch.Tensor]) -> None:
+def restore(bridge: Bridge, saved: Sequence[torch.Tensor]) -> None:
     """Put copies back."""
     with torch.no_grad():
         for tensor, old in zip(bridge.parameters, saved, strict=True):

@@ -22,7 +22,10 @@ class Distill(Pass):
     effect: ClassVar[Effect] = Effect.LOSSY
     needs_data: ClassVar[str] = "always"
 
-    steps: int = option(300, "Training steps; 0 leaves the model as it is.")
+    steps: int | None = option(None, "Training steps; by default 300, or as many as --budget has time for.")
+    budget: str | None = option(
+        None, "Time for everything, as 90s, 3m or 1h; how much is learned then varies with the machine."
+    )
     batch_size: int = option(64, "Samples in one step.")
     lr: str = option("auto", "Peak learning rate: a number, or auto for a short trial of three.")
     loss: str = option("auto", "auto, or terms of hints, kl, mse, ce with weights, e.g. hints:0.8,kl:0.2.")
@@ -35,12 +38,15 @@ class Distill(Pass):
         "none", "Views of the samples: as they are, or shifted and levelled a little.", choices=("none", "light")
     )
     repair: bool = option(True, "Give layers the teacher's mean and spread back before training.")
+    ema: float = option(0.0, "Decay of averaged weights, e.g. 0.99, which are kept in place of the last; 0 for none.")
+    patience: int = option(0, "Measurements without a gain after which training stops; 0 for never.")
+    close: float = option(0.995, "Share of equal answers at which there is nothing more to gain; 1 for never.")
+    accept_worse: bool = option(False, "Write the student also where it came out further from its teacher.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Train `model` in place; see `onnxcompress.distill.distillation`."""
         from onnxcompress.errors import UsageError
 
-        rate = self._rate()
         if ctx.data is None:
             what, hint = (
                 "cannot distill without samples",
@@ -50,8 +56,9 @@ class Distill(Pass):
         room = _room()
         settings = room.Settings(
             steps=self.steps,
+            budget=self._seconds(),
             batch_size=self.batch_size,
-            rate=rate,
+            rate=self._rate(),
             loss=self.loss,
             temperature=self.temperature,
             train=self.train,
@@ -60,40 +67,52 @@ class Distill(Pass):
             augment=self.augment,
             repair=self.repair,
             optimizer=self.optimizer,
+            ema=self.ema,
+            patience=self.patience,
+            close=self.close,
+            accept_worse=self.accept_worse,
             seed=ctx.seed,
         )
         job = room.Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)
         return room.distill(job)
 
-    def _rate(self) -> float | None:
-        """The learning rate as a number; None to choose it by trial.
+    def check(self) -> None:
+        """Refuse what makes no sense.
 
         Raises:
-            UsageError: Where an option's value makes no sense.
+            UsageError: Naming the option.
         """
         from onnxcompress.errors import UsageError
 
-        try:
-            rate = None if self.lr == "auto" else float(self.lr)
-        except ValueError:
-            rate = -1.0
-        valid = {
-            "lr": rate is None or rate > 0,
-            "steps": self.steps >= 0,
-            "batch_size": self.batch_size > 0,
-            "temperature": self.temperature > 0,
-        }
-        for name, fine in valid.items():
+        self._seconds()
+        for name, fine, wanted in self._limits():
             if not fine:
-                why = f"{getattr(self, name)!r} is not a positive number"
-                raise UsageError(
-                    "cannot distill",
-                    where=f"option {name}",
-                    why=why,
-                    hint="Leave it out for the default.",
-                    code="USAGE-OPTION",
-                )
-        return rate
+                why = f"{getattr(self, name)!r} is not {wanted}"
+                hint = "Leave it out for the default."
+                raise UsageError("cannot distill", where=f"option {name}", why=why, hint=hint, code="USAGE-OPTION")
+
+    def _limits(self) -> Iterable[tuple[str, bool, str]]:
+        """(option, whether it is in its range, the range)."""
+        rate = self._rate()
+        yield "lr", rate is None or 0 < rate < 1e3, "a positive number or auto"
+        yield "steps", self.steps is None or self.steps >= 0, "0 or more"
+        yield "batch_size", self.batch_size > 0, "a positive number"
+        yield "temperature", 0 < self.temperature < 1e6, "a positive number"
+        yield "ema", 0 <= self.ema < 1, "from 0 to below 1"
+        yield "patience", self.patience >= 0, "0 or more"
+        yield "close", 0 < self.close <= 1, "above 0 and at most 1"
+
+    def _seconds(self) -> float | None:
+        from onnxcompress.duration import parse_duration
+
+        return None if self.budget is None else parse_duration(self.budget, option="budget")
+
+    def _rate(self) -> float | None:
+        """The learning rate as a number, -1 for nonsense; None to choose it by trial."""
+        try:
+            return None if self.lr == "auto" else float(self.lr)
+        except ValueError:
+            return -1.0
 
 
 def _room() -> Any:
