@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from onnxcompress.passes.reconstruct import Reconstruct
     from onnxcompress.passes.remove_qdq import RemoveQDQ
     from onnxcompress.passes.round_weights import RoundWeights
+    from onnxcompress.passes.self_compress import SelfCompress
     from onnxcompress.report import Finding, Report
     from onnxcompress.result import Result
 
@@ -60,6 +61,7 @@ _HOMES = {
     "Reconstruct": "passes.reconstruct",
     "Report": "report",
     "Result": "result",
+    "SelfCompress": "passes.self_compress",
     "auto": "api",
     "compare": "comparing",
     "distill": "api",
@@ -96,6 +98,7 @@ __all__ = [
     "Report",
     "Result",
     "RoundWeights",
+    "SelfCompress",
     "__version__",
     "auto",
     "compare",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from onnxcompress.data_options import DataOptions
+from onnxcompress.distillation_recipe import distill_entries
 from onnxcompress.errors import UsageError
 from onnxcompress.passes.base import Scope
 from onnxcompress.pruning_recipe import SIZE_OPTIONS, Entries, prune_entries
@@ -50,13 +51,13 @@ def recipe_for(
     builders = {
         "prune": prune_entries,
         "quantize": quantize_entries,
-        "distill": _distill,
+        "distill": distill_entries,
         "reconstruct": _reconstruct,
         "auto": _auto,
     }
     if command not in builders:
         raise UsageError(f"unknown command {command!r}", hint=f"Use one of: {', '.join(COMMANDS)}.")
-    if command in ("distill", "reconstruct") and not has_teacher:
+    if command in ("distill", "reconstruct") and not has_teacher and not given.get("self_compress"):
         _refuse_without_teacher(command)
     entries = builders[command](given, has_data)
     return Recipe(tuple(make_pass(name, values) for name, values in entries), dict(settings or {}))
@@ -69,17 +70,6 @@ def _refuse_without_teacher(command: str) -> None:
         hint="Give --teacher MODEL (usually the model before pruning or quantization) and --data FILE.",
         code="USAGE-NO-TEACHER",
     )
-
-
-def _distill(given: dict[str, Any], has_data: bool) -> Entries:
-    if not has_data:
-        raise UsageError(
-            "distill needs samples",
-            why="a student learns by imitating its teacher on data, labels are not needed",
-            hint="Give --data FILE (a few hundred samples) and --teacher MODEL (the model before compression).",
-            code="USAGE-NO-DATA",
-        )
-    return [("distill", given)]
 
 
 def _reconstruct(given: dict[str, Any], has_data: bool) -> Entries:
@@ -215,14 +205,15 @@ def quantize(model: Any, *, data: Any = None, target: Any = None, **options: Any
     return _command("quantize", model, data, {**options, "target": target})
 
 
-def distill(student: Any, *, teacher: Any, data: Any, **options: Any) -> Result:
+def distill(student: Any, *, teacher: Any = None, data: Any, **options: Any) -> Result:
     """Train `student` to imitate `teacher` on `data`; the same graph comes back with new weights. Needs torch.
 
     Args:
         student: The model to train.
-        teacher: The model to imitate.
+        teacher: The model to imitate; with ``self_compress=True`` the student itself by default.
         data: Unlabelled samples.
-        options: Options of the ``distill`` pass, and common ones of `run_recipe`.
+        options: Options of the ``distill`` pass, and common ones of `run_recipe`. ``self_compress=True`` with
+            ``target_macs="0.4x"`` trains and prunes in turns; options are then those of ``self-compress``.
     """
     return _command("distill", student, data, {**options, "teacher": teacher})
 
@@ -262,4 +253,5 @@ def _prepared(command: str, data: Any, options: Mapping[str, Any]) -> tuple[dict
     common = {k: v for k, v in options.items() if k in _COMMON}
     own = {k: v for k, v in options.items() if k not in _COMMON}
     has_data = data.spec is not None if isinstance(data, DataOptions) else data is not None
-    return common, recipe_for(command, own, has_data=has_data)
+    has_teacher = "teacher" not in options or options["teacher"] is not None
+    return common, recipe_for(command, own, has_data=has_data, has_teacher=has_teacher)

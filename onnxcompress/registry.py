@@ -41,6 +41,7 @@ BUILT_IN: Mapping[str, str] = types.MappingProxyType(
         "correct-bias": "onnxcompress.passes.correct_bias:CorrectBias",
         "convert-float": "onnxcompress.passes.convert_float:ConvertFloat",
         "distill": "onnxcompress.passes.distill:Distill",
+        "self-compress": "onnxcompress.passes.self_compress:SelfCompress",
     }
 )
 

@@ -42,6 +42,13 @@ def test_a_command_is_a_recipe(command: str, has_data: bool, passes: list[str]) 
     assert parse_recipe(dump_recipe(recipe)) == recipe
 
 
+def test_self_compression_is_a_recipe_without_a_teacher() -> None:
+    options = {"self_compress": True, "target_macs": "0.4x"}
+    recipe = api.recipe_for("distill", options, has_data=True, has_teacher=False)
+    assert [p.spec() for p in recipe.passes][1:] == [{"pass": "self-compress", "target_macs": "0.4x"}]
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
 def test_auto_distils_where_torch_is() -> None:
     names = [p.name for p in api.recipe_for("auto", has_data=True).passes]
     assert names[0] == "normalize"
@@ -103,6 +110,13 @@ def test_a_new_size_replaces_the_old_one() -> None:
     [
         ("distill", {}, {"has_data": False}, "needs samples"),
         ("distill", {}, {"has_data": True, "has_teacher": False}, "needs a teacher"),
+        ("distill", {"stage_cut": 0.1}, {"has_data": True}, "Add --self-compress"),
+        (
+            "distill",
+            {"self_compress": True, "scales": "freeze"},
+            {"has_data": True},
+            "--scales is an option of distill",
+        ),
         ("auto", {}, {"has_data": False}, "needs samples"),
         ("auto", {"prune.ratio": 1}, {"has_data": True}, "names no pass of this recipe"),
         ("prune", {"rato": 1}, {"has_data": True}, "no option 'rato'"),
@@ -111,7 +125,7 @@ def test_a_new_size_replaces_the_old_one() -> None:
         ("quantize", {"block": 16}, {"has_data": True}, "--block is an option of quantize-weights.*Leave out --data"),
     ],
 )
-def test_what_cannot_be_is_said(command: str, options: dict[str, Any], flags: dict[str, bool], says: str) -> None:
+def test_what_cannot_be_is_said(command: str, options: dict[str, Any], flags: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         api.recipe_for(command, options, **flags)
 

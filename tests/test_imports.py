@@ -28,6 +28,7 @@ FLOORS = [
         "recipe",
         "data_options",
         "pruning_recipe",
+        "distillation_recipe",
         "quantization_recipe",
         "result",
         "settling",
@@ -89,7 +90,7 @@ IDS = [module_of(path) for path in FILES]
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_arrows_go_down(path):
+def test_arrows_go_down(path: Path) -> None:
     here = room_of(module_of(path))
     if here in STRINGS_ONLY:
         return
@@ -112,19 +113,19 @@ def test_no_two_rooms_need_each_other_to_load():
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_only_distill_imports_torch(path):
+def test_only_distill_imports_torch(path: Path) -> None:
     if room_of(module_of(path)) != "distill":
         assert "torch" not in {m.split(".")[0] for m in imported(path)}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "passes").glob("*.py")), ids=lambda p: p.stem)
-def test_a_pass_module_loads_nothing_heavy(path):
+def test_a_pass_module_loads_nothing_heavy(path: Path) -> None:
     roots = {m.split(".")[0] for m in imported(path, lazy=False)}
     assert not roots & {"numpy", "onnx", "onnx_ir", "onnxruntime", "torch", "ml_dtypes"}
 
 
 @pytest.mark.parametrize("module", [NAME, f"{NAME}.registry", f"{NAME}.passes.base", f"{NAME}.errors"])
-def test_loads_light(module):
+def test_loads_light(module: str) -> None:
     heavy = ("numpy", "onnx", "onnx_ir", "onnxruntime", "torch", "typer", "rich")
     code = f"import sys, {module}; print(sorted(set({heavy!r}) & set(sys.modules)))"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COV")}

@@ -144,6 +144,54 @@ def test_distill_trains_and_names_its_output(cli: CommandLine, tmp_path: Path) -
     assert np.abs(weights[0] - weights[2]).max() < np.abs(weights[1] - weights[2]).max()
 
 
+def test_distill_self_compress_is_one_command_without_a_teacher(cli: CommandLine, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    text = (
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[N,4] x) => (float[N,2] y)'
+        " <float[4,8] a = {%s}, float[8,2] b = {%s}> { [first] h = MatMul(x, a) r = Relu(h) [second] y = MatMul(r, b) }"
+    )
+    rng = np.random.default_rng(0)
+    numbers = (", ".join(f"{v:.4f}" for v in rng.normal(size=size)) for size in (32, 16))
+    model = write_model(tmp_path / "net.onnx", text % tuple(numbers))
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(80, 4)).astype(np.float32))
+    words = ("distill", model, "--self-compress", "--target-macs", "0.5x", "--data", tmp_path / "x.npz")
+    outcome = cli(*words, "--max-gap", "1", "--stage-cut", "0.5", "--stage-steps", "10", "--rewind", "0.1", "--json")
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert report["output"] == str(tmp_path / "net.compressed.onnx")
+    assert report["after"]["macs"] <= 0.5 * report["before"]["macs"]
+    recipe = cli(*words, "--dry-run")
+    assert 'pass = "self-compress"' in recipe.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--self-compress",), "was not told what to come to"),
+        (("--self-compress", "--target-macs", "0.4x", "--target-params", "0.4x"), "both targets were given"),
+        (("--self-compress", "--target-macs", "0.4x", "--steps", "50"), "--steps is an option of distill"),
+        (("--self-compress", "--target-macs", "2x"), "--target-macs 2x is no reduction"),
+        (("--self-compress", "--target-macs", "0.4x", "--max-gap", "-1"), "option max_gap"),
+        (("--teacher", "MODEL", "--target-macs", "0.4x"), "--target-macs is an option of self-compress"),
+        (("--teacher", "MODEL", "--stage-cut", "0.1"), "Add --self-compress"),
+    ],
+)
+def test_self_compress_refuses_senseless_combinations(
+    cli: CommandLine, model: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 4, 4), np.float32))
+    given = [str(model) if word == "MODEL" else word for word in words]
+    outcome = cli("distill", model, *given, "--data", tmp_path / "x.npz")
+    assert outcome.code == 2, outcome.err
+    assert said in outcome.err
+
+
+def test_self_compress_without_samples_says_what_to_give(cli: CommandLine, model: Path) -> None:
+    outcome = cli("distill", model, "--self-compress", "--target-macs", "0.4x")
+    assert outcome.code == 2
+    assert "--data FILE" in outcome.err
+
+
 def test_an_option_that_needs_data_is_refused_without(cli: CommandLine, model: Path) -> None:
     outcome = cli("quantize", model, "--calibrator", "kl")
     assert (outcome.code, outcome.out) == (2, "")

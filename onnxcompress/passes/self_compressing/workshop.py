@@ -1,0 +1,129 @@
+"""Students that are graphs: trained by the pass `distill`, cut by `prune-channels`, refitted by `reconstruct`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from onnxcompress import verify
+from onnxcompress.cost import costs
+from onnxcompress.data import DataSource
+from onnxcompress.distill.self_compress import Gap
+from onnxcompress.graph import clone
+from onnxcompress.passes.base import Analyses, Context, silent
+from onnxcompress.passes.distill import Distill
+from onnxcompress.passes.prune_channels import PruneChannels
+from onnxcompress.passes.reconstruct import Reconstruct
+from onnxcompress.report import Finding
+from onnxcompress.shapes import infer
+
+if TYPE_CHECKING:
+    from onnxcompress.passes.self_compress import SelfCompress
+
+# Fewer samples than this are not divided: they train and check.
+_TO_DIVIDE = 40
+_CHECKED, _MOST_CHECKED = 0.2, 1000
+_BATCH = 64
+
+
+class Workshop:
+    """What the machine asks of the world.
+
+    Args:
+        ctx: Of the pass.
+        options: The pass.
+    """
+
+    def __init__(self, ctx: Context, options: SelfCompress) -> None:
+        assert ctx.data is not None
+        self._train, self._check = _divided(ctx.data, ctx.seed)
+        self._ctx = replace(ctx, data=self._train, held_out=self._check, progress=silent)
+        self._options, self._began = options, time.perf_counter()
+        self._budget = options.seconds()
+        self._rate: float | None = None if options.lr == "auto" else float(options.lr)
+        self.steps = 0
+        self.notes: dict[tuple[str, str], Finding] = {}
+
+    @property
+    def rate(self) -> float | None:
+        """The rate that counts as 1; None before the first training where it is chosen by trial."""
+        return self._rate
+
+    @property
+    def seconds(self) -> float:
+        """Time so far."""
+        return time.perf_counter() - self._began
+
+    def left(self) -> float:
+        """The part of the budget that is left."""
+        return 1.0 if self._budget is None else max(0.0, 1 - self.seconds / self._budget)
+
+    def cost(self, student: ir.Model) -> float:
+        """What the target is about."""
+        counted = costs(student, infer(student, shapes=self._ctx.shapes, runtime=self._ctx.runtime))
+        return counted.params if self._options.target_params else counted.macs
+
+    def gap(self, student: ir.Model) -> Gap:
+        """As ONNX Runtime computes both, on samples that train nothing."""
+        ctx = self._ctx
+        found = verify.compare(ctx.teacher, student, self._check, options=ctx.runtime, seed=ctx.seed, batch=_BATCH)
+        agreed = found.top1_agreement
+        return Gap(found.relative_l2 if agreed is None else 1 - agreed, found.relative_l2)
+
+    def train(self, student: ir.Model, rate: float, *, repair: bool) -> tuple[ir.Model, Gap]:
+        """One run of `distill` on a copy."""
+        copy, options = clone(student), self._options
+        trainer = Distill(
+            steps=options.stage_steps,
+            batch_size=options.batch_size,
+            lr="auto" if self._rate is None else repr(rate * self._rate),
+            loss=options.loss,
+            temperature=options.temperature,
+            optimizer=options.optimizer,
+            augment=options.augment,
+            repair=repair,
+        )
+        for finding in trainer.run(copy, self._alone()):
+            self.steps += int(finding.numbers.get("steps", 0)) if finding.code in _VERDICTS else 0
+            if self._rate is None and float(finding.numbers.get("rate", 0.0)) > 0:
+                self._rate = float(finding.numbers["rate"]) / rate
+        return copy, self.gap(copy)
+
+    def prune(self, student: ir.Model, goal: float) -> ir.Model | None:
+        """A cut copy, checked by the pruner's oracles, onnx.checker and ONNX Runtime; None where nothing could go."""
+        copy = clone(student)
+        by_size = bool(self._options.target_params)
+        cutter = PruneChannels(
+            target_params=repr(goal) if by_size else "", target_macs="" if by_size else repr(goal), allow_miss=True
+        )
+        found = list(cutter.run(copy, self._alone()))
+        self._note(found)
+        if all(finding.code != "PRUNE-CUT" for finding in found):
+            return None
+        if self._options.reconstruct:
+            list(Reconstruct().run(copy, self._alone()))
+        verify.check_structure(copy, self._ctx)
+        return copy
+
+    def _alone(self) -> Context:
+        """The context with analyses of its own: each student is another graph."""
+        return replace(self._ctx, analyses=Analyses())
+
+    def _note(self, found: Iterable[Finding]) -> None:
+        """Keep why layers must stay; what each cut took is told by the stage."""
+        for finding in found:
+            if finding.code.startswith("PRUNE-FROZEN"):
+                self.notes.setdefault((finding.code, finding.node), finding)
+
+
+_VERDICTS = ("DISTILL-TRAINED", "DISTILL-NO-GAIN")
+
+
+def _divided(data: DataSource, seed: int) -> tuple[DataSource, DataSource]:
+    """(what trains, what tells the gap)."""
+    count = len(data)
+    return (data, data) if count < _TO_DIVIDE else data.split(min(_CHECKED, _MOST_CHECKED / count), seed=seed)
