@@ -119,7 +119,8 @@ class Recorder:
             )
             proxies: tuple[Any, ...] = (None,) * len(examples)
             if not known:
-                lifting = replace(view, lift=self.tape.lift)
+                sizes = tuple(() if e is None else tuple(e.shape) for e in examples)
+                lifting = replace(view, lift=self.tape.lift, sizes=sizes)
                 proxies = _as_tuple(function(lifting, *[None if s is None else self.tape.proxy(s) for s in slots]))
         except _TORCH_FAULTS as fault:
             hint = "Check the shapes with `onnxcompress inspect`, or cut the model before that node."
@@ -142,6 +143,7 @@ class Recorder:
             shapes=tuple(None if s is None else s.shape for s in slots),
             dtypes=tuple(None if s is None else s.dtype for s in slots),
             constants=tuple(s.example if s is not None and s.constant else None for s in slots),
+            kinds=tuple(None if v is None or v.dtype is None else int(v.dtype) for v in node.inputs),
             outputs=max(used, default=0) + 1,
             training=self._training,
         )

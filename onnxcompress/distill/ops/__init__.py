@@ -12,6 +12,7 @@ from onnxcompress.distill.ops import (
     recurrent,
     reduction,
     resize,
+    sampling,
 )
 from onnxcompress.distill.ops.table import OpFunction, OpNode, OpTable, call
 
@@ -28,6 +29,7 @@ for _family in (
     recurrent,
     reduction,
     resize,
+    sampling,
 ):
     TABLE.update(_family.OPS)
 

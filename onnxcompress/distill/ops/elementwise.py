@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import onnx_ir as ir
 import torch
 import torch.nn.functional as nnf
 
@@ -79,6 +80,16 @@ def power(node: OpNode, a: Any, b: Any) -> Any:
 def mod(node: OpNode, a: Any, b: Any) -> Any:
     """Remainder with the sign of the divisor, or of the dividend (`fmod`)."""
     return torch.fmod(a, b) if node.attr("fmod", 0) else torch.remainder(a, b)
+
+
+@OPS.op("BitwiseNot")
+def bitwise_not(node: OpNode, x: Any) -> Any:
+    """Every bit turned; uint16 and uint32 are carried by wider signed integers."""
+    kind = node.kinds[0] if node.kinds else None
+    if kind is None:
+        raise node.refuse("the type of its input is not known", "Run onnx.shape_inference on the model.")
+    width = {ir.DataType.UINT16: 2**16 - 1, ir.DataType.UINT32: 2**32 - 1}.get(ir.DataType(kind))
+    return torch.bitwise_not(x) if width is None else torch.bitwise_xor(x, width)
 
 
 @OPS.op("BitShift")
@@ -224,6 +235,24 @@ def cumsum(node: OpNode, x: Any, _axis: Any) -> Any:
     if node.attr("exclusive", 0):
         total = total - turned
     return torch.flip(total, [axis]) if node.attr("reverse", 0) else total
+
+
+@OPS.op("CumProd")
+def cumprod(node: OpNode, x: Any, _axis: Any) -> Any:
+    """Running product along an axis, with or without the element itself, from either end."""
+    axis, size = node.ints(1)[0] % node.rank(), node.shape()
+    turned = torch.flip(x, [axis]) if node.attr("reverse", 0) else x
+    if node.attr("exclusive", 0):
+        first = torch.ones_like(torch.narrow(turned, axis, 0, 1))
+        turned = torch.cat([first, torch.narrow(turned, axis, 0, size[axis] - 1)], axis)
+    total = torch.cumprod(turned, axis)
+    return torch.flip(total, [axis]) if node.attr("reverse", 0) else total
+
+
+@OPS.op("SwiGLU")
+def swiglu(node: OpNode, a: Any, b: Any) -> Any:
+    """A sigmoid(alpha a) b."""
+    return a * torch.sigmoid(node.attr("alpha", 1.0) * a) * b
 
 
 @OPS.op("Softmax", "LogSoftmax")

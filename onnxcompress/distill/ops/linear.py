@@ -50,6 +50,12 @@ def einsum(node: OpNode, *inputs: Any) -> Any:
     return torch.einsum(node.attr("equation").replace(" ", ""), *inputs)
 
 
+@OPS.op("Det")
+def det(node: OpNode, x: Any) -> Any:
+    """Determinant of each matrix."""
+    return torch.linalg.det(x)
+
+
 @OPS.op("Conv", "com.microsoft::FusedConv")
 def conv(node: OpNode, x: Any, w: Any, b: Any = None, z: Any = None) -> Any:
     """Convolution of one to three spatial axes."""

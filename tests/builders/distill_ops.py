@@ -1,0 +1,12 @@
+"""The table of `OpCase` that the torch ops are held to, by family."""
+
+from __future__ import annotations
+
+from builders.op_cases import OpCase
+from builders.op_families import sampling
+
+CASES: dict[str, OpCase] = {}
+REFUSED: dict[str, tuple[OpCase, str]] = {}
+for _family in (sampling,):
+    CASES.update(_family.CASES)
+    REFUSED.update(_family.REFUSED)
