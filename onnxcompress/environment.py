@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _INTEGER_EXTENSIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 _PACKAGES = ("onnxcompress", "onnx", "onnx-ir", "onnxruntime", "numpy", "torch")
+_LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def cache_folder() -> Path:
@@ -38,6 +39,13 @@ def environment(options: RuntimeOptions) -> dict[str, Any]:
         "providers": list(options.providers),
         "threads": options.threads,
     }
+
+
+def place_among_processes() -> tuple[int, int]:
+    """(rank, count) as torchrun and its like tell them; (0, 1) where this process runs alone."""
+    if any(name not in os.environ for name in _LAUNCHED):
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def integer_extensions() -> tuple[str, ...] | None:

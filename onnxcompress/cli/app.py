@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from onnxcompress.cli import console
+from onnxcompress.cli import ranks
 from onnxcompress.errors import UsageError
 
 COMMANDS = (
@@ -90,11 +90,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code: 0 ok, 1 our bug, 2 usage, 3 model, 4 data, 5 gate, 6 resources."""
     words = list(arguments) or ["--help"]
     try:
-        return int(typer.main.get_command(app).main(words, prog_name="onnxcompress", standalone_mode=False) or 0)
+        with ranks.voice():
+            return int(typer.main.get_command(app).main(words, prog_name="onnxcompress", standalone_mode=False) or 0)
     except _WrongUsage as error:
-        return console.report_error(_as_usage_error(error), debug="--debug" in words)
+        return ranks.report_error(_as_usage_error(error), debug="--debug" in words)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the process ends here: nothing is swallowed
-        return console.report_error(error, debug="--debug" in words)
+        return ranks.report_error(error, debug="--debug" in words)
 
 
 def _as_usage_error(error: Any) -> UsageError:

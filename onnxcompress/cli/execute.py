@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxcompress.cli import ranks
 from onnxcompress.cli.calibration import CalibrationFlags
 from onnxcompress.cli.console import Terminal, write_result
 from onnxcompress.cli.options import (
@@ -18,7 +20,8 @@ from onnxcompress.cli.options import (
     QualityFlags,
     ScopeFlags,
 )
-from onnxcompress.errors import CompressError, UsageError
+from onnxcompress.cli.outputs import check_outputs, report_path
+from onnxcompress.errors import CompressError, GateError, UsageError
 
 if TYPE_CHECKING:
     from onnxcompress.recipe import Recipe
@@ -88,6 +91,9 @@ def execute(
         write_result(dump_recipe(recipe))
         return
     targets = _targets(recipe, several)
+    if not ranks.is_first():
+        _take_part(model, recipe, flags, teacher, targets)
+        return
     paths = check_outputs(source, flags.output, suffix, targets)
     with Terminal(flags.log) as terminal:
         warnings = _warnings(recipe, flags.data, without_data)
@@ -106,6 +112,12 @@ def execute(
     payloads = [{"output": str(p), **r.report.to_dict()} for p, r in zip(written, results.values(), strict=True)]
     shown = json.dumps(payloads if len(results) > 1 else payloads[0], indent=2, ensure_ascii=False)
     write_result(shown if flags.output.json else "\n".join(map(str, written)))
+
+
+def _take_part(model: Path, recipe: Recipe, flags: Flags, teacher: Path | None, targets: list[str]) -> None:
+    """Work beside the first process, which alone looks at the output's place, judges the result and writes."""
+    with Terminal(flags.log) as terminal, contextlib.suppress(GateError):
+        _run(model, recipe, flags, teacher, terminal, [], targets)
 
 
 def _targets(recipe: Recipe, several: bool) -> list[str]:
@@ -128,64 +140,12 @@ def _targets(recipe: Recipe, several: bool) -> list[str]:
     return names
 
 
-def check_outputs(source: Path, flags: OutputFlags, suffix: str, targets: Sequence[str]) -> list[Path]:
-    """The files to write, one a target, refused before any work where they could not be written.
-
-    Raises:
-        UsageError: Where one is the input, or exists and --force is not given, or the folder is a file.
-        ResourceError: Where a folder does not exist or cannot be written.
-    """
-    if len(targets) < 2:
-        return [check_output(source, flags, suffix)]
-    from onnxcompress.report.files import check_report_path, check_writable
-    from onnxcompress.several import file_paths
-
-    folder = flags.output or source.parent
-    paths = file_paths(folder, source.stem, targets)
-    if folder.is_dir():
-        for path in paths:
-            check_writable(path, force=flags.force)
-    else:
-        check_writable(folder, force=False)
-    for name in targets if flags.report is not None else ():
-        check_report_path(report_path(flags.report, name) or "", force=flags.force)
-    return paths
-
-
-def report_path(path: Path | None, target: str) -> Path | None:
-    """The report's file; of several targets, each has one of its own: ``report.tensorrt.html``."""
-    return path if path is None or not target else path.with_name(f"{path.stem}.{target}{path.suffix}")
-
-
 def _save(results: Results, paths: list[Path], flags: OutputFlags) -> list[Path]:
     if len(paths) == 1:
         return [r.save(paths[0], force=flags.force, stamp=not flags.no_stamp) for r in results.values()]
     name = next(iter(results))
     stem = paths[0].name.removesuffix(f".{name}.onnx")
     return results.save(paths[0].parent, stem=stem, force=flags.force, stamp=not flags.no_stamp)
-
-
-def check_output(source: Path, flags: OutputFlags, suffix: str) -> Path:
-    """The file to write, refused before any work where it could not be written.
-
-    Raises:
-        UsageError: Where it is the input, or exists and --force is not given.
-        ResourceError: Where its folder does not exist or cannot be written.
-    """
-    from onnxcompress.report.files import check_report_path, check_writable
-
-    target = flags.output or source.with_name(f"{source.stem}.{suffix}.onnx")
-    if target.exists() and target.samefile(source):
-        raise UsageError(
-            f"the output {target} is the input",
-            why="the input is never overwritten",
-            hint="Give another file with -o.",
-            code="USAGE-OUTPUT-IS-INPUT",
-        )
-    check_writable(target, force=flags.force)
-    if flags.report is not None:
-        check_report_path(flags.report, force=flags.force)
-    return target
 
 
 def _warnings(recipe: Recipe, data: DataFlags, without_data: str) -> list[str]:

@@ -123,13 +123,13 @@ class _Distillation:
         judge = self._examiner(self.split.judge, teacher)
         guide = self._examiner(self.split.guide, teacher)
         measuring = time.perf_counter()
-        before = judge.measure(self.bridge)
+        before = self.world.agree(judge.measure(self.bridge))
         self.judging = time.perf_counter() - measuring
         if settings.steps == 0 or before.close(settings.close):
             return [*self.findings, untrained(before, asked=settings.steps == 0)]
         self._repair(guide)
         training, rate = self._train(objective, teacher, guide)
-        after = judge.measure(self.bridge)
+        after = self.world.agree(judge.measure(self.bridge))
         better = after.better_than(before)
         write = better or (settings.accept_worse and after.finite)
         changed = write_back(self.job.student, self.bridge, self.start) if write else []
@@ -204,7 +204,7 @@ class _Distillation:
         seconds = None
         if settings.budget is not None:
             spent = time.perf_counter() - self.began
-            seconds = max(part * (settings.budget - spent - _RESERVE * self.judging), 1e-3)
+            seconds = self.world.agree(max(part * (settings.budget - spent - _RESERVE * self.judging), 1e-3))
         return Pace(None if steps is None else max(1, round(part * steps)), seconds)
 
     def _told(self, training: Training, total: int) -> None:

@@ -93,6 +93,9 @@ class Trainer:
     habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
 
+    def __post_init__(self) -> None:
+        self.world.follow_first(self.bridge.parameters)
+
     def train(self, pace: Pace, rate: float, guide: Examiner, told: Told | None = None) -> Training:
         """Train at peak rate `rate` until `pace` is over, and leave the best weights in the bridge.
 
@@ -118,7 +121,6 @@ class Trainer:
             course.after_step(pace.done(steps + 1, seconds), failed)
             if told is not None:
                 told(course.training, pace.total(steps + 1, seconds))
-        self._agree_on_statistics()
         course.end()
         return course.training
 
@@ -138,7 +140,8 @@ class Trainer:
     def probe_loss(self, probe: list[Run]) -> float:
         """The objective on some runs, without training."""
         with torch.no_grad():
-            return sum(run.share * float(self._loss(run, training=False)) for run in probe)
+            value = sum(run.share * float(self._loss(run, training=False)) for run in probe)
+        return self.world.agree(value)
 
     def set_units(self, probe: list[Run]) -> dict[str, float]:
         """Count every term in units of its present value on `probe`; the values."""
@@ -146,6 +149,7 @@ class Trainer:
         with torch.no_grad():
             samples = [self._sample(run, training=False) for run in probe]
             self.objective.prepare(samples)
+            self.world.follow_first(self.objective.parameters())
             for run, sample in zip(probe, samples, strict=True):
                 for name, value in self.objective.terms(sample).items():
                     totals[name] = totals.get(name, 0.0) + run.share * float(value)
@@ -178,8 +182,9 @@ class Trainer:
                 losses.append(loss.detach())
 
         fine = stepper.step(backward, rate)
+        self._agree_on_statistics()
         training.steps += 1
-        training.loss = float(torch.stack(losses).sum()) if losses else training.loss
+        training.loss = float(torch.stack(losses).sum()) / sum(r.share for r in runs) if losses else training.loss
         if not fine:
             training.skipped, training.culprit = training.skipped + 1, training.culprit or stepper.culprit
         return fine
@@ -195,6 +200,7 @@ class Trainer:
         return module.run(run.feeds)
 
     def _agree_on_statistics(self) -> None:
+        """Statistics that follow the batches are alike in all processes whenever they are measured."""
         if self.habits.follow:
             pairs = zip(self.bridge.weights, self.bridge.parameters, strict=True)
             self.world.average(t for w, t in pairs if w.role == "state")
@@ -210,7 +216,7 @@ class _Course:
 
     def __init__(self, trainer: Trainer, guide: Examiner) -> None:
         self._trainer, self._guide, self._habits = trainer, guide, trainer.habits
-        self.training = Training(guide.measure(trainer.bridge))
+        self.training = Training(trainer.world.agree(guide.measure(trainer.bridge)))
         self._kept = trainer.snapshot()
         self._average = Average(trainer.bridge.parameters, self._habits.ema) if self._habits.ema else None
         self._measured, self._at, self._vain = 0, 0, 0
@@ -236,7 +242,7 @@ class _Course:
         training, self._at = self.training, self.training.steps
         if self._average is not None:
             self._average.swap()
-        now = self._guide.measure(self._trainer.bridge)
+        now = self._trainer.world.agree(self._guide.measure(self._trainer.bridge))
         shown = -1.0 if now.agreement is None else now.agreement
         training.curve.append((training.steps, training.loss, shown, now.error))
         better = now.better_than(training.best)
