@@ -24,7 +24,7 @@ from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.objective import Objective, build
 from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.repair import find_points, repair
-from onnxcompress.distill.schedule import Pace, default_rate
+from onnxcompress.distill.schedule import SENSITIVE, Pace, default_rate
 from onnxcompress.distill.settings import Settings
 from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher, check_pair
@@ -52,7 +52,6 @@ STEPS = 300
 # Fewer samples in one run say too little about a channel's mean and spread.
 _FOR_MOMENTS = 8
 _ROLES = {"all": {"weight", "bias", "norm", "scale"}, "weights": {"weight"}, "bias": {"bias"}, "norm": {"norm"}}
-_SENSITIVE = {"LayerNormalization", "LSTM", "GRU", "RNN"}
 
 
 @dataclass(frozen=True)
@@ -216,7 +215,7 @@ class _Distillation:
 
         The lowest loss after a few steps would favour rates that are too small for the whole run.
         """
-        sensitive = any(node.op_type in _SENSITIVE for node in graph.iter_nodes(self.job.student))
+        sensitive = any(node.op_type in SENSITIVE for node in graph.iter_nodes(self.job.student))
         hints = "hints" in objective.weights
         base = default_rate(quantized=is_quantized(self.job.student), sensitive=sensitive, hints=hints)
         start, left = trainer.probe_loss(self.probe), self._pace(_TRIAL_SHARE)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+SENSITIVE = frozenset({"LayerNormalization", "LSTM", "GRU", "RNN"})
+"""Operators of networks that want a smaller rate."""
+
 WARM_UP = 0.1
 FLOOR = 0.01
 

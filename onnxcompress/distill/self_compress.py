@@ -45,10 +45,10 @@ class World(Protocol[S]):
         """The gap of a student as it is."""
         ...
 
-    def train(self, student: S, rate: float, *, repair: bool) -> tuple[S, Gap]:
+    def train(self, student: S, rate: float, *, share: float, repair: bool) -> tuple[S, Gap]:
         """The student after one short training at `rate` times the first rate; never farther from the teacher.
 
-        `repair` also gives its layers the teacher's mean and spread back first.
+        It may take `share` of the budget; `repair` also gives layers the teacher's mean and spread back first.
         """
         ...
 
@@ -170,8 +170,10 @@ class Machine(Generic[S]):
     def _trained_on(self) -> bool:
         """Train once; True where more of it is due: it helps, and the stage has time left or cannot be left yet."""
         stage = self._stages[-1]
-        before = stage.gap.error
-        self._student, stage.gap = self._world.train(self._student, self._rate, repair=self._repair)
+        before, left = stage.gap.error, self._world.left()
+        share = left - self._until if left > self._until else left
+        trained = self._world.train(self._student, self._rate, share=share, repair=self._repair)
+        self._student, stage.gap = trained
         self._repair, stage.trainings = False, stage.trainings + 1
         self._accept()
         helped = stage.gap.error < before * (1 - self._plan.gain)

@@ -37,7 +37,8 @@ class Fake:
     def gap(self, student: Student) -> Gap:
         return Gap(student.error, student.error)
 
-    def train(self, student: Student, rate: float, *, repair: bool) -> tuple[Student, Gap]:
+    def train(self, student: Student, rate: float, *, share: float, repair: bool) -> tuple[Student, Gap]:
+        assert 0 < share <= self.left()
         self.spent += self.price
         self.log.append(f"train {rate:g}{' repaired' if repair else ''}")
         error = min(student.error, max(self.bottom, student.error / 2))

@@ -70,7 +70,7 @@ def test_hints_after_several_prunings_use_the_teachers_right_channels():
     workshop = Workshop(context(teacher, data=pictures(100)), options)
     student = workshop.prune(clone(teacher), 0.8 * costs(teacher).macs)
     assert student is not None
-    trained, _ = workshop.train(student, 1.0, repair=True)
+    trained, _ = workshop.train(student, 1.0, share=1.0, repair=True)
     student = workshop.prune(trained, 0.6 * costs(teacher).macs)
     assert student is not None
     feeds, names = pictures(64, seed=3).read(range(64)), ["block1", "block2", "r1", "r3"]

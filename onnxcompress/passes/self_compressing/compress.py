@@ -78,7 +78,7 @@ def _verdict(done: Outcome[ir.Model], plan: Plan, workshop: Workshop, whole: flo
         "target": plan.target / whole,
         "stages": len(done.stages),
         "steps": workshop.steps,
-        "rate": workshop.rate or 0.0,
+        "rate": workshop.rate,
         "seconds": round(workshop.seconds, 2),
     }
     if done.stop is Stop.TARGET:

@@ -12,8 +12,9 @@ import onnx_ir as ir
 from onnxcompress import verify
 from onnxcompress.cost import costs
 from onnxcompress.data import DataSource
+from onnxcompress.distill.schedule import SENSITIVE, default_rate
 from onnxcompress.distill.self_compress import Gap
-from onnxcompress.graph import clone
+from onnxcompress.graph import clone, iter_nodes
 from onnxcompress.passes.base import Analyses, Context, silent
 from onnxcompress.passes.distill import Distill
 from onnxcompress.passes.prune_channels import PruneChannels
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _TO_DIVIDE = 40
 _CHECKED, _MOST_CHECKED = 0.2, 1000
 _BATCH = 64
+# Half and a third of what `reconstruct` takes on its own: many small cuts follow each other, and training comes after.
+_REFIT_SAMPLES, _REFIT_ROWS = 256, 20_000
+_LEAST_SECONDS = 0.001
 
 
 class Workshop:
@@ -42,16 +46,10 @@ class Workshop:
         assert ctx.data is not None
         self._train, self._check = _divided(ctx.data, ctx.seed)
         self._ctx = replace(ctx, data=self._train, held_out=self._check, progress=silent)
-        self._options, self._began = options, time.perf_counter()
-        self._budget = options.seconds()
-        self._rate: float | None = None if options.lr == "auto" else float(options.lr)
+        self._options, self._began, self._budget = options, time.perf_counter(), options.seconds()
+        self.rate = self._automatic_rate() if options.lr == "auto" else float(options.lr)
         self.steps = 0
         self.notes: dict[tuple[str, str], Finding] = {}
-
-    @property
-    def rate(self) -> float | None:
-        """The rate that counts as 1; None before the first training where it is chosen by trial."""
-        return self._rate
 
     @property
     def seconds(self) -> float:
@@ -74,23 +72,21 @@ class Workshop:
         agreed = found.top1_agreement
         return Gap(found.relative_l2 if agreed is None else 1 - agreed, found.relative_l2)
 
-    def train(self, student: ir.Model, rate: float, *, repair: bool) -> tuple[ir.Model, Gap]:
+    def train(self, student: ir.Model, rate: float, *, share: float, repair: bool) -> tuple[ir.Model, Gap]:
         """One run of `distill` on a copy."""
         copy, options = clone(student), self._options
         trainer = Distill(
             steps=options.stage_steps,
+            budget=None if self._budget is None else f"{max(share * self._budget, _LEAST_SECONDS):.3f}s",
             batch_size=options.batch_size,
-            lr="auto" if self._rate is None else repr(rate * self._rate),
+            lr=repr(rate * self.rate),
             loss=options.loss,
             temperature=options.temperature,
             optimizer=options.optimizer,
             augment=options.augment,
             repair=repair,
         )
-        for finding in trainer.run(copy, self._alone()):
-            self.steps += int(finding.numbers.get("steps", 0)) if finding.code in _VERDICTS else 0
-            if self._rate is None and float(finding.numbers.get("rate", 0.0)) > 0:
-                self._rate = float(finding.numbers["rate"]) / rate
+        self.steps += sum(int(f.numbers["steps"]) for f in trainer.run(copy, self._alone()) if "rate" in f.numbers)
         return copy, self.gap(copy)
 
     def prune(self, student: ir.Model, goal: float) -> ir.Model | None:
@@ -105,9 +101,14 @@ class Workshop:
         if all(finding.code != "PRUNE-CUT" for finding in found):
             return None
         if self._options.reconstruct:
-            list(Reconstruct().run(copy, self._alone()))
+            list(Reconstruct(samples=_REFIT_SAMPLES, rows=_REFIT_ROWS).run(copy, self._alone()))
         verify.check_structure(copy, self._ctx)
         return copy
+
+    def _automatic_rate(self) -> float:
+        """That of its kind. A trial would say little: it is made for the students to come, not for the first."""
+        sensitive = any(node.op_type in SENSITIVE for node in iter_nodes(self._ctx.teacher))
+        return default_rate(quantized=False, sensitive=sensitive, hints=False)
 
     def _alone(self) -> Context:
         """The context with analyses of its own: each student is another graph."""
@@ -118,9 +119,6 @@ class Workshop:
         for finding in found:
             if finding.code.startswith("PRUNE-FROZEN"):
                 self.notes.setdefault((finding.code, finding.node), finding)
-
-
-_VERDICTS = ("DISTILL-TRAINED", "DISTILL-NO-GAIN")
 
 
 def _divided(data: DataSource, seed: int) -> tuple[DataSource, DataSource]:
