@@ -10,13 +10,15 @@ import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.distill import taps as tapping
-from onnxcompress.distill.outputs import Answer, answer_tensors, classify
+from onnxcompress.distill.adoption import Adopted, is_renamed
+from onnxcompress.distill.outputs import Answer, classify
 from onnxcompress.distill.taps import Tap
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.errors import ModelError
 from onnxcompress.runtime_options import RuntimeOptions
 
-_HINT = "Give the model that the student was made from."
+_FOREIGN = False
+_HINT = "Pair other outputs with --pair STUDENT=TEACHER, or give the model that the student was made from."
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Comparison:
 
 def compare(
     student: ir.Model,
-    teacher: ir.Model,
+    adopted: Adopted,
     sizes: Mapping[str, tuple[int, ...]],
     feeds: Mapping[str, np.ndarray],
     runtime: RuntimeOptions,
@@ -50,30 +52,81 @@ def compare(
 
     Args:
         student: The student.
-        teacher: The teacher.
+        adopted: The teacher, under the student's names.
         sizes: Sizes of the student's float tensors for `feeds`.
         feeds: Some samples.
-        runtime: How the teacher runs.
+        runtime: How both run.
 
     Raises:
         ModelError: Where no output can be compared.
     """
-    known = tensor_names(teacher)
-    outputs = [n for n in answer_tensors(student) if n in sizes and n in known]
+    teacher, known = adopted.teacher, tensor_names(adopted.teacher)
+    outputs = [n for n in adopted.answers if n in sizes]
     if not outputs:
-        why = "no float tensor behind its outputs bears the same name in the teacher"
+        why = "no float tensor behind its outputs has a counterpart in the teacher"
         raise ModelError("cannot distill", why=why, hint=_HINT, code="MODEL-TEACHER")
-    names = [n for n in tapping.candidates(student) if n in sizes and n in known]
+    # Of two networks of another make, the outputs alone bear one name, because they were paired.
+    known -= set(adopted.answers) if is_renamed(teacher) else set[str]()
+    names = list(adopted.hints) or [n for n in tapping.candidates(student) if n in sizes and n in known]
     tensors = Teacher(teacher, list(dict.fromkeys([*outputs, *names])), (), runtime).arrays(feeds)
-    for name in outputs:
-        if tensors[name].shape != sizes[name]:
-            why = f"the student gives {sizes[name]}, the teacher {tensors[name].shape}"
-            what, where = "teacher and student do not fit", f"output {name!r}"
-            raise ModelError(what, where=where, why=why, hint=_HINT, code="MODEL-TEACHER")
-    matched = tapping.match(student, names, sizes, {n: a.shape for n, a in tensors.items()})
-    views = {t.name: t.teacher_view(tensors[t.name]) for t in matched}
-    answers = classify(teacher, {n: tensors[n] for n in outputs})
-    return Comparison(tuple(answers), tuple(matched), powers({n: tensors[n] for n in outputs} | views))
+    full = {n: a.shape for n, a in tensors.items()}
+    taps = _taps(student, adopted, names, sizes, full)
+    views = {t.name: t.teacher_view(tensors[t.name]) for t in taps}
+    answers = _answers(student, teacher, {n: tensors[n] for n in outputs}, sizes, feeds, runtime)
+    return Comparison(answers, tuple(taps), powers({n: tensors[n] for n in outputs} | views))
+
+
+def _taps(
+    student: ir.Model,
+    adopted: Adopted,
+    names: list[str],
+    mine: Mapping[str, tuple[int, ...]],
+    theirs: Mapping[str, tuple[int, ...]],
+) -> list[Tap]:
+    """Inner tensors: those that the user paired, else those of equal size, else all of equal name by projection."""
+    if adopted.hints:
+        return tapping.given(student, adopted.hints, mine, theirs)
+    taps = tapping.match(student, names, mine, theirs)
+    if not taps and tapping.same_plan(student, adopted.teacher):
+        taps = tapping.spread(tapping.projected(student, names, mine, theirs))
+    return taps
+
+
+def _answers(
+    student: ir.Model,
+    teacher: ir.Model,
+    tensors: Mapping[str, np.ndarray],
+    sizes: Mapping[str, tuple[int, ...]],
+    feeds: Mapping[str, np.ndarray],
+    runtime: RuntimeOptions,
+) -> tuple[Answer, ...]:
+    """The answers by the teacher's kind; of a student that is no copy of it, by its own kind too."""
+    differing = {n: _foreign_axis(n, sizes[n], a.shape) for n, a in tensors.items() if a.shape != sizes[n]}
+    theirs = classify(teacher, tensors)
+    if not differing and not is_renamed(teacher):
+        return tuple(theirs)
+    mine = classify(student, Teacher(student, list(tensors), (), runtime).arrays(feeds))
+    return tuple(_both(a, b, differing.get(a.name)) for a, b in zip(mine, theirs, strict=True))
+
+
+def _both(mine: Answer, theirs: Answer, differing: int | None) -> Answer:
+    kind = "values" if not theirs.classes else mine.kind if mine.classes else "logits"
+    axis = theirs.axis if differing is None else differing
+    return Answer(mine.name, kind, axis, theirs.kind, foreign=differing is not None)
+
+
+def _foreign_axis(name: str, mine: tuple[int, ...], theirs: tuple[int, ...]) -> int:
+    """The one axis along which two outputs differ.
+
+    Raises:
+        ModelError: Where there are more, or the batch differs.
+    """
+    axes = [i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b]
+    if len(mine) == len(theirs) and len(axes) == 1 and axes[0] > 0 and _FOREIGN:
+        return axes[0]
+    why = f"the student gives {list(mine)}, the teacher {list(theirs)}"
+    what, where = "teacher and student do not fit", f"output {name!r}"
+    raise ModelError(what, where=where, why=why, hint=_HINT, code="MODEL-TEACHER")
 
 
 def tensor_names(model: ir.Model) -> set[str | None]:

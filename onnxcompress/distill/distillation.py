@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -14,20 +14,22 @@ import torch
 from onnxcompress import graph
 from onnxcompress.data import DataSource
 from onnxcompress.distill import taps as tapping
+from onnxcompress.distill.adoption import Adopted, adopt
 from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, runs_of
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, tensor_names
 from onnxcompress.distill.distributed import World, world
-from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable
+from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable, without_hints
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.objective import Objective, build
 from onnxcompress.distill.outcome import figures, judge_findings, untrained
+from onnxcompress.distill.pairing import parse_pairs
 from onnxcompress.distill.repair import find_points, repair
 from onnxcompress.distill.schedule import SENSITIVE, Pace, default_rate
 from onnxcompress.distill.settings import Settings
 from onnxcompress.distill.split import hold_out
-from onnxcompress.distill.teacher import Teacher, check_pair
+from onnxcompress.distill.teacher import Teacher
 from onnxcompress.distill.trainer import Habits, Trainer, Training, restore, snapshot
 from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.write_back import write_back
@@ -90,20 +92,23 @@ def distill(job: Job) -> list[Finding]:
         DataError: Where the samples do not fit.
         UsageError: Where an option does not fit the model.
     """
-    check_pair(job.student, job.teacher)
+    pairs, hints = job.settings, parse_pairs(job.settings.hint, "--hint", same=True)
+    inputs, outputs = parse_pairs(pairs.map_teacher, "--map-teacher"), parse_pairs(pairs.pair, "--pair")
+    adopted = adopt(job.student, job.teacher, inputs, outputs, hints)
+    job = replace(job, teacher=adopted.teacher)
     with _threads(job.runtime.threads), world() as processes:
-        return _Distillation(job, processes).run()
+        return _Distillation(job, processes, adopted).run()
 
 
 class _Distillation:
     """The stages, and what they share."""
 
-    def __init__(self, job: Job, processes: World) -> None:
+    def __init__(self, job: Job, processes: World, adopted: Adopted) -> None:
         self.job, self.world, self.settings = job, processes, job.settings
         self.began = time.perf_counter()
         self.bridge = Bridge(job.student, scales=self.settings.scales == "train")
         self.start = snapshot(self.bridge)
-        self.findings = list(self.bridge.findings)
+        self.findings = [*self.bridge.findings, *adopted.findings]
         self.split = hold_out(job.data, job.held_out, seed=job.settings.seed)
         self.train = self.split.train
         self.findings += self.split.findings()
@@ -111,7 +116,7 @@ class _Distillation:
         probed = np.random.Generator(np.random.PCG64(job.settings.seed)).permutation(len(self.train))[:count]
         self.probe = list(runs_of(job.student, self.train, np.sort(probed), of=count))[:8]
         feeds = self.probe[0].feeds
-        self.pair = compare(job.student, job.teacher, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
+        self.pair = compare(job.student, adopted, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
 
     def run(self) -> list[Finding]:
         """Repair, train, judge, write."""
@@ -150,6 +155,8 @@ class _Distillation:
             return usable(parse_loss(self.settings.loss), classes=classes, taps=count, labels=labels)
         student, teacher = self.job.student, self.job.teacher
         reshaped, quantized = is_reshaped(student, teacher), is_quantized(student)
+        if not count and (reshaped or not quantized):
+            self.findings.append(without_hints())
         return automatic(quantized=quantized, reshaped=reshaped, classes=classes, taps=count)
 
     def _repair(self, guide: Examiner) -> None:

@@ -27,12 +27,16 @@ class Answer:
     Attributes:
         name: Its name in both graphs.
         kind: ``logits``, ``probabilities`` or ``values``.
-        axis: The class axis; meaningless for values.
+        axis: The class axis; of values the one whose sizes differ.
+        theirs: The teacher's kind, where it is another.
+        foreign: Student and teacher have different sets of classes (or of values) along `axis`.
     """
 
     name: str
     kind: str
     axis: int = -1
+    theirs: str = ""
+    foreign: bool = False
 
     @property
     def classes(self) -> bool:
@@ -44,7 +48,7 @@ def answer_tensors(model: ir.Model) -> list[str]:
     """Names of the float tensors that stand for the model's outputs."""
     names: list[str] = []
     for output in model.graph.outputs:
-        names += [value.name or "" for value in _float_sources(output)]
+        names += [value.name or "" for value in float_sources(output)]
     return list(dict.fromkeys(names))
 
 
@@ -56,6 +60,9 @@ def classify(model: ir.Model, samples: Mapping[str, np.ndarray]) -> list[Answer]
 
 def _answer(name: str, value: ir.Value | None, array: np.ndarray) -> Answer:
     node = None if value is None else value.producer()
+    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
     softmax = node is not None and any(use.node.op_type == "Softmax" for use in value.uses()) if value else False
     for axis in dict.fromkeys((array.ndim - 1, 1)):
         if 1 <= axis < array.ndim and _is_simplex(array, axis):
@@ -78,7 +85,7 @@ def _is_simplex(array: np.ndarray, axis: int) -> bool:
     return inside and array.shape[axis] > 1 and bool(np.allclose(numbers.sum(axis), 1.0, atol=1e-3))
 
 
-def _float_sources(value: ir.Value) -> Iterator[ir.Value]:
+def float_sources(value: ir.Value) -> Iterator[ir.Value]:
     """`value`, or the nearest float tensors that it is made of."""
     node = value.producer()
     if node is None or stored(value) is not None:
@@ -90,7 +97,7 @@ def _float_sources(value: ir.Value) -> Iterator[ir.Value]:
         return
     for given in node.inputs:
         if given is not None:
-            yield from _float_sources(given)
+            yield from float_sources(given)
 
 
 def _makes_floats(node: ir.Node) -> bool:

@@ -26,6 +26,9 @@ class Settings:
         patience: Measurements without a gain after which training stops; 0 for never.
         close: Share of equal classes at which there is nothing more to gain; 1 for never.
         accept_worse: Write a student that came out worse.
+        hint: ``STUDENT=TEACHER`` inner tensors to compare.
+        pair: The same for outputs whose names differ.
+        map_teacher: The same for inputs.
         seed: Of the order of the samples.
     """
 
@@ -45,4 +48,7 @@ class Settings:
     patience: int = 0
     close: float = 0.995
     accept_worse: bool = False
+    hint: tuple[str, ...] = ()
+    pair: tuple[str, ...] = ()
+    map_teacher: tuple[str, ...] = ()
     seed: int = 0

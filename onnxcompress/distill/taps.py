@@ -7,13 +7,16 @@ left a record of them in ``model.meta["onnxcompress.kept"]``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.distill.weights import stored
+from onnxcompress.errors import ModelError
+
+Sizes = Mapping[str, tuple[int, ...]]
 
 KEPT = "onnxcompress.kept"
 _ACTIVATIONS = {
@@ -23,7 +26,10 @@ _LAYERS = {
     "Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "BatchNormalization", "LayerNormalization",
     "FusedConv", "InstanceNormalization", "GroupNormalization",
 }  # fmt: skip
+_PICTURE_NORMS = {"BatchNormalization", "InstanceNormalization", "GroupNormalization"}
 _MOST = 12
+# Nodes that the search for the layer behind a tensor passes at most.
+_FAR = 8
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,12 @@ class Tap:
     Attributes:
         name: Its name in both graphs.
         kept: By axis, the teacher's indices that the student still has.
+        axis: The channel axis, where the student's tensor is compared through a learned projection of its channels.
     """
 
     name: str
     kept: Mapping[int, np.ndarray] = field(default_factory=dict)
+    axis: int | None = None
 
     def teacher_view(self, array: np.ndarray) -> np.ndarray:
         """The teacher's tensor, cut to what the student has."""
@@ -51,9 +59,7 @@ def candidates(student: ir.Model) -> list[str]:
     return blocks if len(blocks) >= 2 else list(dict.fromkeys(_layer_ends(student)))
 
 
-def match(
-    student: ir.Model, names: list[str], sizes: Mapping[str, tuple[int, ...]], teacher: Mapping[str, tuple[int, ...]]
-) -> list[Tap]:
+def match(student: ir.Model, names: list[str], sizes: Sizes, teacher: Sizes) -> list[Tap]:
     """The candidates whose sizes agree, directly or by the record of kept channels; at most a dozen, the last kept."""
     taps = [
         tap
@@ -61,6 +67,71 @@ def match(
         if name in sizes and name in teacher
         for tap in _tap(student, name, sizes[name], teacher[name])
     ]
+    return spread(taps)
+
+
+def given(
+    student: ir.Model,
+    hints: Mapping[str, str],
+    sizes: Mapping[str, tuple[int, ...]],
+    teacher: Mapping[str, tuple[int, ...]],
+) -> list[Tap]:
+    """The tensors that the user paired: of one name and size as they are, all others through a projection.
+
+    Raises:
+        ModelError: Where no projection of channels makes them comparable.
+    """
+    taps: list[Tap] = []
+    for name, other in hints.items():
+        found = list(_tap(student, name, sizes.get(name, ()), teacher[name])) if name == other else []
+        found = found or projected(student, [name], sizes, teacher)
+        if not found:
+            why = f"the student gives {list(sizes.get(name, ()))}, the teacher {list(teacher[name])}"
+            hint = "Pair tensors of equal rank whose sizes agree but for channels, height and width."
+            raise ModelError(
+                "cannot compare", where=f"option --hint, {name!r}", why=why, hint=hint, code="MODEL-TENSOR"
+            )
+        taps += found
+    return taps
+
+
+def projected(
+    student: ir.Model,
+    names: Iterable[str],
+    sizes: Mapping[str, tuple[int, ...]],
+    teacher: Mapping[str, tuple[int, ...]],
+) -> list[Tap]:
+    """Those of `names` that a projection of channels (and pooling of a larger picture) makes comparable."""
+    values = {v.name: v for node in student.graph for v in node.outputs}
+    found: list[Tap] = []
+    for name in (n for n in names if n in sizes and n in teacher and n in values):
+        mine, theirs = sizes[name], teacher[name]
+        axis = channel_axis(values[name], len(mine))
+        # Behind the channels of a picture come its sizes, which pooling brings together.
+        fixed = range(axis) if axis == 1 and len(mine) > 2 else (i for i in range(len(mine)) if i != axis)
+        if len(mine) == len(theirs) >= 2 and all(mine[i] == theirs[i] for i in fixed):
+            found.append(Tap(name, axis=axis))
+    return found
+
+
+def channel_axis(value: ir.Value, rank: int) -> int:
+    """The axis of a tensor's channels, by the layer that made it."""
+    node, seen = value.producer(), 0
+    while node is not None and seen < _FAR:
+        if node.op_type in _LAYERS:
+            return 1 if "Conv" in node.op_type or node.op_type in _PICTURE_NORMS else rank - 1
+        first = next((v for v in node.inputs if v is not None and stored(v) is None), None)
+        node, seen = None if first is None or node.op_type == "Transpose" else first.producer(), seen + 1
+    return 1 if rank == 4 else rank - 1
+
+
+def same_plan(student: ir.Model, teacher: ir.Model) -> bool:
+    """True where the student has no candidate that the teacher lacks: the one was made from the other."""
+    return set(candidates(student)) <= set(candidates(teacher))
+
+
+def spread(taps: list[Tap]) -> list[Tap]:
+    """At most a dozen, evenly spread, the last kept."""
     if len(taps) <= _MOST:
         return taps
     chosen = np.unique(np.linspace(0, len(taps) - 1, _MOST).round().astype(int))

@@ -37,6 +37,12 @@ class Distill(Pass):
     augment: str = option(
         "none", "Views of the samples: as they are, or shifted and levelled a little.", choices=("none", "light")
     )
+    hint: tuple[str, ...] = option(
+        (),
+        "Compare this inner tensor of the student with that of the teacher: STUDENT=TEACHER; instead of those found.",
+    )
+    pair: tuple[str, ...] = option((), "Output of the student and the teacher's that it follows: STUDENT=TEACHER.")
+    map_teacher: tuple[str, ...] = option((), "Input of the student and the teacher's it feeds too: STUDENT=TEACHER.")
     repair: bool = option(True, "Give layers the teacher's mean and spread back before training.")
     ema: float = option(0.0, "Decay of averaged weights, e.g. 0.99, which are kept in place of the last; 0 for none.")
     patience: int = option(0, "Measurements without a gain after which training stops; 0 for never.")
@@ -71,6 +77,9 @@ class Distill(Pass):
             patience=self.patience,
             close=self.close,
             accept_worse=self.accept_worse,
+            hint=self.hint,
+            pair=self.pair,
+            map_teacher=self.map_teacher,
             seed=ctx.seed,
         )
         job = room.Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)

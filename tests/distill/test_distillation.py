@@ -255,7 +255,7 @@ def test_a_model_that_gives_only_class_ids_is_compared_before_them():
 
 def test_a_teacher_with_another_input_is_refused():
     text = """<ir_version: 8, opset_import: ["" : 17]>
-    net (float[N, 3, 12, 12] image) => (float[N, 4] logits) { logits = Flatten (image) }"""
+    net (float[N, 1, 12, 12] image) => (float[N, 4] logits) { logits = Flatten (image) }"""
     with pytest.raises(ModelError, match="teacher and student do not fit") as caught:
         distill(job(residual(), model(text)))
     assert "'x'" in caught.value.where
@@ -264,7 +264,7 @@ def test_a_teacher_with_another_input_is_refused():
 
 def test_a_teacher_with_other_outputs_is_refused():
     teacher = residual()
-    teacher.graph.outputs[0].shape = ir.Shape(["N", 5])
+    teacher.graph.outputs[0].shape = ir.Shape(["N", 5, 2])
     with pytest.raises(ModelError, match="teacher and student do not fit") as caught:
         distill(job(residual(), teacher))
     assert "'logits'" in caught.value.where

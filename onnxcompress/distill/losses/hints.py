@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 
 from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.projection import Projection, fitted, pooled, rows
 from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.taps import Tap
 
 
 @dataclass(frozen=True)
 class Hints(Term):
-    """Mean over the taps of mean (f_s - f_t)^2 / mean f_t^2.
+    """Mean over the taps of mean (r(f_s) - f_t)^2 / mean f_t^2.
+
+    r is nothing where the tensors are the same ones by name and size (or by the record of kept channels); else a
+    learned projection of the student's channels that starts at the least-squares fit and is thrown away after training.
+    Pictures of different size are averaged down to the smaller.
 
     Attributes:
         taps: Inner tensors.
@@ -25,13 +30,35 @@ class Hints(Term):
     name: ClassVar[str] = "hints"
     taps: tuple[Tap, ...]
     power: Mapping[str, float]
+    projections: dict[str, Projection] = field(default_factory=dict[str, Projection])
 
     @property
     def tensors(self) -> tuple[str, ...]:
         """The taps."""
         return tuple(t.name for t in self.taps)
 
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The projections."""
+        return [p for projection in self.projections.values() for p in projection.parameters()]
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Fit the projections."""
+        for tap in self.taps:
+            if tap.axis is not None:
+                pairs = [_brought_together(tap.axis, s.student[tap.name], s.teacher[tap.name]) for s in samples]
+                given, wanted = (rows(tensors, tap.axis) for tensors in zip(*pairs, strict=True))
+                self.projections[tap.name] = fitted(given, wanted)
+
     def value(self, sample: Sample) -> torch.Tensor:
         """The mean of the taps' normalised squared errors."""
-        errors = [squared_error(sample.student[n], sample.teacher[n], self.power[n]) for n in self.tensors]
-        return torch.stack(errors).mean()
+        return torch.stack([self._one(t, sample.student[t.name], sample.teacher[t.name]) for t in self.taps]).mean()
+
+    def _one(self, tap: Tap, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        if tap.axis is not None:
+            student, teacher = _brought_together(tap.axis, student, teacher)
+            student = self.projections[tap.name](student, tap.axis)
+        return squared_error(student, teacher, self.power[tap.name])
+
+
+def _brought_together(axis: int, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return pooled(a, axis, b.shape), pooled(b, axis, a.shape)

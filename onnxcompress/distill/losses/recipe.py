@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxcompress.errors import UsageError
+from onnxcompress.report import Finding
 
 TERMS = ("hints", "kl", "mse", "ce")
 
@@ -48,7 +49,11 @@ def usable(weights: Mapping[str, float], *, classes: bool, taps: int, labels: bo
         UsageError: Where a term cannot be computed.
     """
     lacking = {
-        "hints": (not taps, "student and teacher share no inner tensor of equal size", "Use kl or mse."),
+        "hints": (
+            not taps,
+            "student and teacher share no inner tensor of equal size",
+            "Give --hint STUDENT=TEACHER, or use kl or mse.",
+        ),
         "kl": (not classes, "the model has no class output", "Use mse."),
         "ce": (not labels or not classes, "it needs labels and a class output", "Give labels, or use kl."),
     }
@@ -59,3 +64,12 @@ def usable(weights: Mapping[str, float], *, classes: bool, taps: int, labels: bo
                 f"the loss {name} cannot be used", where="option loss", why=why, hint=hint, code="USAGE-LOSS"
             )
     return dict(weights)
+
+
+def without_hints() -> Finding:
+    """Why a student that could use hints gets none."""
+    message = (
+        "no tensor inside bears the same name and size in student and teacher, so only outputs are compared; "
+        "--hint STUDENT=TEACHER compares others"
+    )
+    return Finding("DISTILL-NO-HINTS", message)

@@ -16,7 +16,9 @@ from onnxcompress.distill.outputs import Answer
 
 def soft_targets(student: torch.Tensor, teacher: torch.Tensor, answer: Answer, temperature: float) -> torch.Tensor:
     """Mean over all positions of the divergence along the class axis, times T^2."""
-    return divergence(logits(student, answer), logits(teacher, answer), answer.axis, temperature)
+    return divergence(
+        logits(student, answer.kind), logits(teacher, answer.theirs or answer.kind), answer.axis, temperature
+    )
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor, axis: int, temperature: float) -> torch.Tensor:
@@ -26,9 +28,9 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor, axis: int, temperat
     return (theirs.exp() * (theirs - mine)).sum(axis).mean() * temperature**2
 
 
-def logits(tensor: torch.Tensor, answer: Answer) -> torch.Tensor:
+def logits(tensor: torch.Tensor, kind: str) -> torch.Tensor:
     """Logits as they are; of probabilities the logarithm, which is the same up to a constant."""
-    return tensor if answer.kind == "logits" else tensor.clamp(min=1e-7).log()
+    return tensor if kind == "logits" else tensor.clamp(min=1e-7).log()
 
 
 @dataclass(frozen=True)
