@@ -27,6 +27,8 @@ class OpCase:
         outputs: Number of outputs.
         smooth: Names of the inputs whose gradient finite differences must show.
         tolerance: Largest difference, relative to 1 + the value.
+        steps: The result lies on a grid, and a `share` of its elements may be so many steps off.
+        share: See there.
         reference: onnx's own reference decides, where ONNX Runtime has no such op.
     """
 
@@ -39,6 +41,8 @@ class OpCase:
     outputs: int = 1
     smooth: tuple[str, ...] = ()
     tolerance: float = 1e-4
+    steps: int = 0
+    share: float = 0.03
     reference: bool = False
 
     @property

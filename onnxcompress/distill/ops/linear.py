@@ -21,12 +21,27 @@ def matmul(node: OpNode, a: Any, b: Any) -> Any:
     return torch.matmul(a, b)
 
 
-@OPS.op("com.microsoft::FusedMatMul")
+@OPS.op("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul")
 def fused_matmul(node: OpNode, a: Any, b: Any) -> Any:
-    """Alpha A B, each transposed where asked for."""
-    a = a.transpose(-1, -2) if node.attr("transA", 0) else a
-    b = b.transpose(-1, -2) if node.attr("transB", 0) else b
+    """Alpha A B, each transposed where asked for; `transBatch` takes the first axis for the rows."""
+    a, b = (_transposed(node, i, side, t) for i, (side, t) in enumerate((("A", a), ("B", b))))
     return torch.matmul(a, b) * node.attr("alpha", 1.0)
+
+
+def _transposed(node: OpNode, index: int, side: str, x: Any) -> Any:
+    rank = node.rank(index)
+    if node.attr(f"transBatch{side}", 0):
+        x = torch.permute(x, [*range(1, rank - 1), 0, rank - 1])
+    return x.transpose(-1, -2) if node.attr(f"trans{side}", 0) and rank > 1 else x
+
+
+@OPS.op("com.microsoft::FusedGemm")
+def fused_gemm(node: OpNode, a: Any, b: Any, c: Any = None) -> Any:
+    """Gemm and an activation."""
+    y, kind = gemm(node, a, b, c), node.attr("activation", "")
+    if kind == "LeakyRelu":
+        return nnf.leaky_relu(y, float(node.attr("activation_alpha", 0.01)))
+    return _fused_activation(node, y)
 
 
 @OPS.op("Gemm")

@@ -12,7 +12,6 @@ from onnxcompress.distill.ops.dtypes import QUANT_RANGE
 from onnxcompress.distill.ops.table import OpNode, OpTable, call
 
 OPS = OpTable()
-_TYPE_OF = {torch.int8: ir.DataType.INT8, torch.uint8: ir.DataType.UINT8, torch.int32: ir.DataType.INT32}
 
 
 @OPS.op("QuantizeLinear", "com.microsoft::QuantizeLinear")
@@ -49,23 +48,15 @@ def _laid(node: OpNode, index: int, given: Any) -> Any:
 @OPS.op("DynamicQuantizeLinear")
 def dynamic_quantize(node: OpNode, x: Any) -> Any:
     """uint8 grid indices, scale and zero point from the batch's own range."""
-    found = call(_dynamic, x)
+    found = call(to_own_grid, x)
     return found[0], found[1], found[2]
 
 
-def _dynamic(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def to_own_grid(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """uint8 grid indices, scale and zero point of the range that x has, 0 included."""
     with torch.no_grad():
         high, low = x.max().clamp(min=0), x.min().clamp(max=0)
-        scale = ((high - low) / 255).clamp(min=torch.finfo(x.dtype).tiny)
+        spread = (high - low) / 255
+        scale = torch.where(spread > 0, spread, torch.ones_like(spread))
         zero = torch.round(-low / scale).clamp(0, 255)
     return to_grid(x, scale, zero, 0, 255), scale, zero
-
-
-@OPS.op("MatMulInteger", "ConvInteger")
-def integer_product(node: OpNode, a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
-    """Products of grid indices without their zero points, exact in float up to 2^24."""
-    from onnxcompress.distill.ops.linear import conv, matmul
-
-    left = a.to(torch.float32) if a_zero is None else a.to(torch.float32) - a_zero
-    right = b.to(torch.float32) if b_zero is None else b.to(torch.float32) - b_zero
-    return matmul(node, left, right) if node.op_type == "MatMulInteger" else conv(node, left, right)
