@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnx_ir.passes.common as ir_passes
 import torch
 
-from onnxcompress import graph
 from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.recording import Recorder
 from onnxcompress.distill.scales import Scales, find_scales
+from onnxcompress.distill.untying import untie
 from onnxcompress.distill.weights import Weight, find_weights, stored
+from onnxcompress.distill.working_copy import home, working_copy
+from onnxcompress.report import Finding, Severity
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,26 @@ class Bridge:
     Args:
         model: The model; it is read, not edited.
         scales: The scales of Q/DQ nodes are weights as well.
+        until: Tensors up to which it is recorded, in place of its outputs.
 
     Attributes:
+        model: The working copy that is recorded.
+        twins: The values in it that stand for merged constants (see `untying`).
         weights: What may be trained or followed, in order.
         parameters: One Parameter (or buffer, for states) for each weight, by position; equal scales share one.
         follow: Bias scales, each with the trained scales that it is the product of.
         findings: What was left alone.
     """
 
-    def __init__(self, model: ir.Model, *, scales: bool = False) -> None:
-        self.model = _inlined(model)
-        found, self.findings = find_weights(self.model)
-        own = set(model.graph.initializers) if self.model is not model else None
-        self.weights = [w for w in found if own is None or w.name in own]
+    def __init__(self, model: ir.Model, *, scales: bool = False, until: Sequence[str] = ()) -> None:
+        self.model = working_copy(model, until)
+        untied = untie(self.model)
+        found, findings = find_weights(self.model)
+        self.weights, self.twins = [w for w in found if w.value in untied.twins or home(w.value)], untied.twins
+        self.findings = [*untied.findings, *findings, *_homeless(found, self.weights)]
         self.parameters: list[torch.Tensor] = [_parameter(w) for w in self.weights]
         self.follow: dict[ir.Value, tuple[ir.Value, ...]] = {}
-        if scales and own is None:
+        if scales:
             self._add(find_scales(self.model))
         self._index = {weight.value: i for i, weight in enumerate(self.weights)}
         self._cache: dict[Any, TorchGraph] = {}
@@ -122,12 +127,11 @@ def _is_setting(array: np.ndarray) -> bool:
     return array.ndim == 0 and array.dtype.kind in "iub"
 
 
-def _inlined(model: ir.Model) -> ir.Model:
-    if not model.functions:
-        return model
-    copy = graph.clone(model)
-    ir_passes.InlinePass()(copy)
-    return copy
+def _homeless(found: list[Weight], kept: list[Weight]) -> list[Finding]:
+    """Weights that no place of the model holds by itself."""
+    message = "a call passes it to a local function as an attribute; it keeps its numbers"
+    lost = [weight for weight in found if weight not in kept]
+    return [Finding("DISTILL-FUNCTION-WEIGHTS", message, weight.name, Severity.WARNING) for weight in lost]
 
 
 def _growth(scale: Weight) -> torch.nn.Parameter:

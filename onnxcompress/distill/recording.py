@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
 from onnxcompress.distill.recorded_weights import RecordedWeights
 from onnxcompress.distill.tape import Slot, Tape
 from onnxcompress.distill.weights import Weight, stored
+from onnxcompress.distill.working_copy import ancestors
 from onnxcompress.errors import ModelError
 
 # What torch raises where shapes or types do not go together.
@@ -160,28 +161,6 @@ class Recorder:
         self._left[value] = self._left.get(value, len(value.uses()) + value.is_graph_output()) - 1
         if self._left[value] == 0:
             self._slots[value].example = None
-
-
-def ancestors(values: Iterable[ir.Value]) -> set[ir.Node]:
-    """The nodes that these values need, those of subgraphs left out."""
-    needed, todo = set[ir.Node](), [value.producer() for value in values]
-    while todo:
-        node = todo.pop()
-        if node is None or node in needed:
-            continue
-        needed.add(node)
-        todo += [value.producer() for value in _reads(node)]
-    return needed
-
-
-def _reads(node: ir.Node) -> Iterator[ir.Value]:
-    """What a node and its subgraphs read."""
-    yield from (value for value in node.inputs if value is not None)
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            scope = attribute.as_graph()
-            yield from scope.outputs
-            yield from (value for inner in scope for value in _reads(inner))
 
 
 def _size(node: ir.Node, slot: Slot | None) -> torch.Tensor:

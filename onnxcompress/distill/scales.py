@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.distill.weights import Weight, stored
-from onnxcompress.report import Finding
+from onnxcompress.distill.working_copy import home
+from onnxcompress.report import Finding, Severity
 
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
@@ -42,25 +43,30 @@ class Scales:
 
 
 def find_scales(model: ir.Model) -> Scales:
-    """The scales of the Q/DQ nodes of `model` in the order of use."""
+    """The scales of the Q/DQ nodes of a working copy in the order of use."""
     found: dict[ir.Value, ir.Node] = {}
     factors: dict[ir.Value, set[tuple[ir.Value, ...]]] = {}
     for node in graph.iter_nodes(model):
-        if node.op_type not in _PAIRS or not _trainable(node.inputs[1]):
+        value = node.inputs[1] if node.op_type in _PAIRS else None
+        if value is None or not _trainable(value):
             continue
-        value = node.inputs[1]
-        assert value is not None
         if _is_bias(node):
             factors.setdefault(value, set()).update(_factors(node))
         else:
             found.setdefault(value, node)
+    lost = [value for value in (*found, *factors) if home(value) is None]
     # With a scale that must stay, its twins stay: the other half of the pair is among them.
-    fixed = {_key(value, found[value]) for value in _fixed(factors) if value in found}
+    fixed = {_key(value, found[value]) for value in _fixed(factors, lost) if value in found}
     chosen = {value: node for value, node in found.items() if value not in factors and _key(value, node) not in fixed}
     if chosen and all(_power_of_two(value) for value in chosen):
         message = "every scale is a power of two, as the target asks; scales stay"
         return Scales(findings=[Finding("DISTILL-SCALES-POWERS", message, numbers={"scales": len(chosen)})])
-    return _made(chosen, factors)
+    made = _made(chosen, factors)
+    message = "a call passes this scale to a local function as an attribute; it stays, and its equals with it"
+    made.findings += [
+        Finding("DISTILL-SCALES-FUNCTIONS", message, value.name or "", Severity.WARNING) for value in lost
+    ]
+    return made
 
 
 def _made(chosen: dict[ir.Value, ir.Node], factors: dict[ir.Value, set[tuple[ir.Value, ...]]]) -> Scales:
@@ -109,9 +115,10 @@ def _is_product(bias: ir.Value | None, first: ir.Value, second: ir.Value) -> boo
     return (a.size == 1 or b.size in (1, a.size)) and bool(np.allclose(a * b, wanted, rtol=_NEAR, atol=0))
 
 
-def _fixed(factors: dict[ir.Value, set[tuple[ir.Value, ...]]]) -> set[ir.Value]:
-    """Factors of a bias scale that several layers share: it could not follow all of them."""
-    return {value for pairs in factors.values() if len(pairs) > 1 for pair in pairs for value in pair}
+def _fixed(factors: dict[ir.Value, set[tuple[ir.Value, ...]]], lost: list[ir.Value]) -> set[ir.Value]:
+    """Scales without a place of their own, and the factors of bias scales that could not follow all they belong to."""
+    stuck = [pairs for value, pairs in factors.items() if len(pairs) > 1 or value in lost]
+    return {*lost, *(value for pairs in stuck for pair in pairs for value in pair)}
 
 
 def _power_of_two(value: ir.Value) -> bool:

@@ -43,13 +43,16 @@ _SLOTS: dict[str, tuple[int, ...]] = {
     "FastGelu": (1,),
     "Attention": (1, 2),
 }
-_MOVES = {
+MOVES = {
     "Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear",
     "Concat", "Slice", "Split", "Expand", "Flatten",
 }  # fmt: skip
 _LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "FusedConv", "FusedMatMul", "Attention"}
 _NORMS = {name for name in _SLOTS if name.endswith("Normalization")}
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+
+
+Places = dict[ir.Value, list[tuple[str, ir.Node]]]
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,9 @@ def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
 
 def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
     """All weights and states of `model` in the order of use, and what had to be left alone."""
-    uses: dict[ir.Value, list[tuple[str, ir.Node]]] = {}
-    scanned = _scanned(model)
-    for node in graph.iter_nodes(model):
-        for role, value in _parameters(node, scanned):
-            uses.setdefault(value, []).append((role, node))
-    _drop_late_tables(model, uses)
     weights: list[Weight] = []
     findings: list[Finding] = []
-    for value, places in uses.items():
+    for value, places in parameter_places(model).items():
         role, node = places[0]
         found = _weight(value, role, node)
         if isinstance(found, Weight):
@@ -120,6 +117,17 @@ def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
         elif found is not None:
             findings.append(found)
     return weights, findings
+
+
+def parameter_places(model: ir.Model) -> Places:
+    """Every constant that is a parameter, with the roles and nodes that it has that part in."""
+    uses: Places = {}
+    scanned = _scanned(model)
+    for node in graph.iter_nodes(model):
+        for role, value in _parameters(node, scanned):
+            uses.setdefault(value, []).append((role, node))
+    _drop_late_tables(model, uses)
+    return uses
 
 
 def _parameters(node: ir.Node, scanned: Mapping[ir.Value, ir.Value]) -> Iterator[tuple[str, ir.Value]]:
@@ -153,7 +161,7 @@ def _origins(value: ir.Value | None, scanned: Mapping[ir.Value, ir.Value]) -> It
         yield value
         return
     node = value.producer()
-    if node is not None and node.op_type in _MOVES:
+    if node is not None and node.op_type in MOVES:
         for given in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
             yield from _origins(given, scanned)
 
@@ -177,7 +185,7 @@ def _operand(value: ir.Value | None, op_type: str, scanned: Mapping[ir.Value, ir
             yield origin
 
 
-def _drop_late_tables(model: ir.Model, uses: dict[ir.Value, list[tuple[str, ir.Node]]]) -> None:
+def _drop_late_tables(model: ir.Model, uses: Places) -> None:
     """Forget added tables after which nothing is learned: anchor boxes of a detector, not position embeddings."""
     learned: dict[ir.Node, bool] = {}
 

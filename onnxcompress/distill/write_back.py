@@ -1,19 +1,25 @@
-"""Trained numbers back into the model, by initializer name; nodes, names and types stay.
+"""Trained numbers back into the constants of the model that they came from; nodes, names and types stay.
 
 An element that training did not move keeps its stored bits, so that zero steps give the same bytes. Scales go first;
 the scale of an int32 bias becomes the product of its factors again. Integer weights go back on the grid as it is
-stored then: clip(round(w / s) + z), all of them where their scale moved.
+stored then: clip(round(w / s) + z), all of them where their scale moved. A merged constant gets parted only where the
+layers that shared it have come to differ (see `untying`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
+from onnxcompress import graph
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.fake_quant import along, grown, to_grid
+from onnxcompress.distill.untying import Twin
 from onnxcompress.distill.weights import Grid, Weight, stored
+from onnxcompress.distill.working_copy import home, settle
 
 
 def write_back(model: ir.Model, bridge: Bridge, start: list[torch.Tensor]) -> list[str]:
@@ -29,17 +35,54 @@ def write_back(model: ir.Model, bridge: Bridge, start: list[torch.Tensor]) -> li
     """
     changed, scales = list[str](), _scales(bridge, start)
     for value, new in scales.items():
-        _replace(value, new, changed)
+        _replace(_home(value), new, changed)
+    made = _weights(bridge, start, scales)
+    for value, new in made.items():
+        if home(value) is not None:
+            _replace(_home(value), new, changed)
+    for value, new in made.items():
+        if home(value) is None:
+            _part(model, bridge.twins[value], new, changed)
+    return changed
+
+
+def _weights(
+    bridge: Bridge, start: list[torch.Tensor], scales: Mapping[ir.Value, np.ndarray]
+) -> dict[ir.Value, np.ndarray]:
+    """What each weight is to be; a layer that still shares a constant has the numbers of that."""
+    made: dict[ir.Value, np.ndarray] = {}
     for weight, now, before in zip(bridge.weights, bridge.parameters, start, strict=True):
+        if weight.role == "scale":
+            continue
+        shared = home(weight.value) is None
+        old = _numbers(bridge.twins[weight.value].source if shared else _home(weight.value))
         moved = (now.detach() != before).numpy()
         regridded = weight.grid is not None and weight.grid.source in scales
-        if weight.role == "scale" or not (moved.any() or regridded):
-            continue
-        value = weight.value if bridge.model is model else model.graph.initializers[weight.name]
-        old = _numbers(value)
-        new = _as_stored(weight, now.detach(), old.dtype)
-        _replace(value, np.where(moved | regridded, new, old).astype(old.dtype), changed)
-    return changed
+        made[weight.value] = old
+        if moved.any() or regridded:
+            new = _as_stored(weight, now.detach(), old.dtype)
+            made[weight.value] = np.where(moved | regridded, new, old).astype(old.dtype)
+    return made
+
+
+def _home(value: ir.Value) -> ir.Value:
+    """The constant of the model itself."""
+    return home(value) or value
+
+
+def _part(model: ir.Model, twin: Twin, new: np.ndarray, changed: list[str]) -> None:
+    """Give a layer an initializer of its own where its numbers differ from those of the constant that it shared."""
+    tensor = stored(twin.source)
+    if tensor is None or np.array_equal(new, tensor.numpy()):
+        return
+    name = graph.fresh_name(graph.all_names(model), twin.value.name or "")
+    made = graph.add_initializer(model.graph, name, ir.Tensor(new, dtype=tensor.dtype, name=name))
+    if twin.source.is_graph_input():
+        model.graph.inputs.append(made)
+    for node, index in twin.edges:
+        node.replace_input_with(index, made)
+    settle(twin.value, made)
+    changed.append(name)
 
 
 def _scales(bridge: Bridge, start: list[torch.Tensor]) -> dict[ir.Value, np.ndarray]:
@@ -56,7 +99,7 @@ def _scales(bridge: Bridge, start: list[torch.Tensor]) -> dict[ir.Value, np.ndar
 
 
 def _grown(value: ir.Value, growths: list[torch.Tensor]) -> np.ndarray:
-    old = _numbers(value)
+    old = _numbers(_home(value))
     scale = torch.from_numpy(old.astype(np.float32))
     for growth in growths:
         scale = grown(scale, growth)
@@ -72,7 +115,7 @@ def _as_stored(weight: Weight, numbers: torch.Tensor, dtype: np.dtype) -> np.nda
 
 def _indices(grid: Grid, numbers: torch.Tensor) -> np.ndarray:
     """On the grid as its scale is stored now; in double precision, where an int32 bias needs it."""
-    stored_scale = torch.from_numpy(_numbers(grid.source).astype(np.float64))
+    stored_scale = torch.from_numpy(_numbers(_home(grid.source)).astype(np.float64))
     scale = along(stored_scale, tuple(numbers.shape), grid.axis, grid.block)
     zero = torch.from_numpy(grid.zero).double()
     return to_grid(numbers.double(), scale, zero, grid.low, grid.high).numpy()
