@@ -4,6 +4,7 @@ from onnxcompress.data.binding import parse_mapping
 from onnxcompress.data.canonical import CanonicalSource, canonical
 from onnxcompress.data.checks import check_data, remarks
 from onnxcompress.data.inputs import InputSpec, input_specs
+from onnxcompress.data.noise import looks_like_noise
 from onnxcompress.data.opening import open_data
 from onnxcompress.data.preprocess import PRESETS
 from onnxcompress.data.scripts import load_metric
@@ -20,6 +21,7 @@ __all__ = [
     "check_data",
     "input_specs",
     "load_metric",
+    "looks_like_noise",
     "open_data",
     "parse_mapping",
     "remarks",

@@ -44,7 +44,7 @@ def check_data(source: DataSource, model: ir.Model, options: RuntimeOptions | No
 
     Returns:
         Findings ``DATA-RAW-PIXELS`` (0..255 where the first layers were trained on a smaller input, or whole numbers
-        where they cannot tell) and ``DATA-CONSTANT``.
+        where they cannot tell), ``DATA-CONSTANT`` and ``DATA-RANDOM`` (samples that are made up).
 
     Raises:
         DataError: A missing input, another dtype, rank or size, NaN or infinity, ids beyond an embedding table,
@@ -63,7 +63,8 @@ def check_data(source: DataSource, model: ir.Model, options: RuntimeOptions | No
             _check_values(source, array, name, start, limits.get(name))
             if array.size and array.dtype.kind in "fiub":
                 ranges[name].add(array)
-    found = [finding for name, seen in ranges.items() for finding in _judge(name, seen, specs[name], len(source))]
+    found = [_made_up(len(source))] if source.synthetic else []
+    found += [finding for name, seen in ranges.items() for finding in _judge(name, seen, specs[name], len(source))]
     for name, seen in ranges.items():
         if specs[name].dtype.kind == "f" and looks_like_pixels(seen.low, seen.high, len(specs[name].sample_dims or ())):
             found += _raw_pixels(name, seen, scale_fault(model, name, source, options))
@@ -149,6 +150,11 @@ def _id_limits(model: ir.Model) -> dict[str, int]:
                 rows = int(table.numpy().shape[axis.as_int() if axis is not None else 0])
                 limits[value.name] = min(rows, limits.get(value.name, rows))
     return limits
+
+
+def _made_up(samples: int) -> Finding:
+    message = f"the {samples} samples are random numbers: the command runs, and nothing measured on them means anything"
+    return Finding("DATA-RANDOM", message, severity=Severity.WARNING, numbers={"samples": samples})
 
 
 def _judge(name: str, seen: _Range, spec: InputSpec, samples: int) -> Iterator[Finding]:

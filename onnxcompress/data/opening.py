@@ -20,6 +20,7 @@ from onnxcompress.data.folder import CLASS_KEY, list_files, read_array_folder
 from onnxcompress.data.images import RESIZES, image_column
 from onnxcompress.data.inputs import InputSpec, input_specs
 from onnxcompress.data.iterables import read_iterable, read_mapping, to_numpy
+from onnxcompress.data.noise import is_noise_spec, make_noise
 from onnxcompress.data.npz import read_npy, read_npz
 from onnxcompress.data.preprocess import Preprocess, make_preprocess
 from onnxcompress.data.scripts import call_script, is_script
@@ -64,8 +65,9 @@ def open_data(
     apply to arrays, where a uint8 array with a mean or a std is scaled by 1/255 unless `scale` says otherwise.
 
     Args:
-        spec: A path (.npz, .npy, .safetensors, a folder of .npy, of .npz or of pictures), ``file.py:function``, a dict
-            of arrays, an iterable of dicts, tuples or arrays, a torch DataLoader, or a DataSource (returned as it is).
+        spec: A path (.npz, .npy, .safetensors, a folder of .npy, of .npz or of pictures), ``file.py:function``,
+            ``random:N``, a dict of arrays, an iterable of dicts, tuples or arrays, a torch DataLoader, or a DataSource
+            (returned as it is).
         model: Its inputs say which names, sizes and types are needed.
         mapping: Key of the data by input name, where they differ; a number instead of a key feeds that constant;
             ``labels`` names the labels.
@@ -133,6 +135,8 @@ def _open(spec: Any, specs: list[InputSpec], options: _Options) -> DataSource:
 def _open_path(text: str, specs: list[InputSpec], options: _Options) -> DataSource:
     if is_script(text):
         return _open(call_script(text), specs, options)
+    if is_noise_spec(text):
+        return make_noise(text, specs)
     path = Path(text).absolute()
     if not path.exists():
         raise DataError(

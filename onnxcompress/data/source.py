@@ -27,6 +27,11 @@ class DataSource(ABC):
         return True
 
     @property
+    def synthetic(self) -> bool:
+        """True where the samples are made up (``random:N``), and nothing measured on them means anything."""
+        return False
+
+    @property
     @abstractmethod
     def names(self) -> tuple[str, ...]:
         """Names of the model inputs that each sample feeds."""
@@ -87,6 +92,10 @@ class SubsetSource(DataSource):
     @property
     def uniform(self) -> bool:
         return self._base.uniform
+
+    @property
+    def synthetic(self) -> bool:
+        return self._base.synthetic
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -18,6 +18,7 @@ from onnxcompress.distill.adoption import Adopted, adopt
 from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, runs_of
 from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.checks import gather, same_weights, start_checks
 from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, tensor_names
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable, without_hints
@@ -114,7 +115,8 @@ class _Distillation:
         self.findings += self.split.findings()
         count = min(len(self.train), _PROBE)
         probed = np.random.Generator(np.random.PCG64(job.settings.seed)).permutation(len(self.train))[:count]
-        self.probe = list(runs_of(job.student, self.train, np.sort(probed), of=count))[:8]
+        self.probed = np.sort(probed)
+        self.probe = list(runs_of(job.student, self.train, self.probed, of=count))[:8]
         feeds = self.probe[0].feeds
         self.pair = compare(job.student, adopted, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
 
@@ -124,12 +126,14 @@ class _Distillation:
         terms = self._terms()
         objective = build(terms, pair, settings.temperature)
         teacher = Teacher(self.job.teacher, objective.names, pair.taps, self.job.runtime)
+        evidence = gather(self.probe, pair.answers, teacher, self.train, self.probed)
+        self.findings += start_checks(self.job.student, self.job.teacher, evidence, terms)
         judge = self._examiner(self.split.judge, teacher)
         guide = self._examiner(self.split.guide, teacher)
         measuring = time.perf_counter()
         before = self.world.agree(judge.measure(self.bridge))
         self.judging = time.perf_counter() - measuring
-        if settings.steps == 0 or before.close(settings.close):
+        if settings.steps == 0 or same_weights(self.job.student, self.job.teacher) or before.close(settings.close):
             return [*self.findings, untrained(before, asked=settings.steps == 0)]
         self._repair(guide)
         training, rate = self._train(objective, teacher, guide)

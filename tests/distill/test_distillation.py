@@ -90,7 +90,7 @@ def test_a_perfect_student_is_left_alone():
     before = model_io.to_bytes(student)
     findings = distill(job(student, teacher, steps=10))
     assert model_io.to_bytes(student) == before
-    assert found(findings, "DISTILL-NO-GAIN").severity == "warning"
+    assert found(findings, "DISTILL-SAME").severity == "warning"
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others():
@@ -318,7 +318,7 @@ def test_a_budget_ends_the_training_and_nothing_else_is_needed():
     findings = distill(job(student, teacher, steps=None, budget=4.0))
     numbers = found(findings, "DISTILL-TRAINED").numbers
     assert numbers["steps"] > 20
-    assert numbers["seconds"] <= time.perf_counter() - began
+    assert numbers["seconds"] <= time.perf_counter() - began + 0.01  # it is rounded
     assert numbers["agreement_after"] > numbers["agreement_before"]
 
 

@@ -1,0 +1,161 @@
+"""What is noticed before training starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from builders.distill_models import array, model, pictures, residual, set_weight, with_cut_blocks
+
+from onnxcompress import model_io
+from onnxcompress.data import ArraySource, DataSource, open_data
+from onnxcompress.distill.checks import check_roles, weight_count
+from onnxcompress.distill.distillation import Job, distill
+from onnxcompress.distill.settings import Settings
+from onnxcompress.errors import DataError
+from onnxcompress.graph import clone
+from onnxcompress.report import Finding
+from onnxcompress.runtime_options import RuntimeOptions
+
+QUICK: dict[str, Any] = {"steps": 2, "batch_size": 32, "rate": 1e-3, "repair": False, "close": 1.0}
+
+
+def findings_of(student: ir.Model, teacher: ir.Model, data: DataSource, **settings: Any) -> dict[str, Finding]:
+    options = Settings(**(QUICK | settings))
+    return {f.code: f for f in distill(Job(student, teacher, data, None, options, RuntimeOptions(threads=1)))}
+
+
+def warned(found: dict[str, Finding]) -> set[str]:
+    return {code for code, finding in found.items() if finding.severity == "warning"} - {"DISTILL-NO-GAIN"}
+
+
+def scaled(factor: float) -> ir.Model:
+    """The residual net with logits so much larger."""
+    net = residual()
+    for name in ("wf", "bf"):
+        set_weight(net, name, array(net, name) * np.float32(factor))
+    return net
+
+
+def test_sound_samples_and_roles_are_not_commented_on():
+    teacher = scaled(3)
+    assert not warned(findings_of(with_cut_blocks(teacher, 5), teacher, pictures(400)))
+
+
+@pytest.mark.parametrize("spec", ["random:400", "array"])
+def test_noise_is_told_to_teach_nothing(spec: str):
+    teacher = scaled(3)
+    x = np.random.default_rng(0).normal(size=(400, 3, 12, 12)).astype(np.float32)
+    data = ArraySource({"x": x}) if spec == "array" else open_data(spec, teacher)
+    found = findings_of(with_cut_blocks(teacher, 5), teacher, data)
+    assert "does not work" in found["DISTILL-NOISE"].message
+
+
+def test_made_up_tables_are_told_too():
+    text = '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 8] x) => (float[N, 3] y) { y = MatMul (x, w) }'
+    teacher = model(text, {"w": np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)})
+    student = model(text, {"w": array(teacher, "w") * np.float32(0.5)})
+    assert "DISTILL-NOISE" in findings_of(student, teacher, open_data("random:400", teacher))
+
+
+def test_an_undecided_teacher_is_told_with_the_range_of_the_input():
+    teacher = scaled(0.02)
+    found = findings_of(with_cut_blocks(teacher, 5), teacher, pictures(400))["DISTILL-TEACHER-UNDECIDED"]
+    x = pictures(400).read(range(400))["x"]
+    assert found.node == "logits"
+    assert 0.99 < float(found.numbers["entropy"]) <= 1
+    assert x.min() <= float(found.numbers["low"]) < 0 < float(found.numbers["high"]) <= x.max()
+    assert "--preset" in found.message
+
+
+def test_a_teacher_that_answers_the_same_to_everything_is_told():
+    teacher = residual()
+    set_weight(teacher, "wf", np.zeros_like(array(teacher, "wf")))
+    student = with_cut_blocks(residual(), 5)
+    found = findings_of(student, teacher, pictures(400))["DISTILL-TEACHER-CONSTANT"]
+    assert "the same 'logits' for all 256 samples" in found.message
+
+
+def test_a_teacher_that_sees_one_class_only_is_told():
+    teacher = scaled(3)
+    set_weight(teacher, "bf", np.array([0, 0, 1000, 0], np.float32))
+    found = findings_of(with_cut_blocks(teacher, 5), teacher, pictures(400))["DISTILL-TEACHER-CONSTANT"]
+    assert "class 2" in found.message
+
+
+def test_the_first_spoiled_sample_is_named_by_its_place_in_the_users_data():
+    x = pictures(400).read(range(400))["x"]
+    x[[7, 30]] = np.nan
+    data = ArraySource({"x": x}).subset(range(5, 205))
+    with pytest.raises(DataError, match="sample 7 of input 'x'") as caught:
+        findings_of(with_cut_blocks(residual(), 5), residual(), data)
+    assert caught.value.code == "DATA-NAN"
+
+
+ROOT = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 3] x) => (float[N, 2] y) { r = Sqrt (x)  y = MatMul (r, w) }"""
+
+
+@pytest.mark.parametrize(("low", "why", "hint"), [(0.1, "1 of 150", "Leave such"), (-2.0, "150 of 150", "damaged")])
+def test_a_teacher_that_answers_with_nan_is_refused_by_sample(low: float, why: str, hint: str):
+    teacher = model(ROOT, {"w": np.ones((3, 2), np.float32)})
+    student = model(ROOT, {"w": np.full((3, 2), 0.5, np.float32)})
+    x = np.random.default_rng(0).uniform(low, low + 0.5, size=(200, 3)).astype(np.float32)
+    x[11] = -1
+    with pytest.raises(DataError, match="output 'y'") as caught:
+        findings_of(student, teacher, ArraySource({"x": x}))
+    assert caught.value.code == "DATA-TEACHER-NAN"
+    assert why in caught.value.why
+    assert hint in caught.value.hint
+    assert low < 0 or "sample 11" in caught.value.where
+
+
+def test_student_and_teacher_that_are_one_model_are_left_alone():
+    teacher = residual()
+    student = clone(teacher)
+    before = model_io.to_bytes(student)
+    found = findings_of(student, teacher, pictures(100), steps=50)
+    assert "the same model" in found["DISTILL-SAME"].message
+    assert "nothing to gain" in found["DISTILL-CLOSE"].message
+    assert model_io.to_bytes(student) == before
+
+
+def test_a_nearly_equal_student_is_trained():
+    teacher = residual()
+    student = clone(teacher)
+    set_weight(student, "wf", array(student, "wf") * np.float32(1.001))
+    found = findings_of(student, teacher, pictures(100))
+    assert "DISTILL-SAME" not in found
+
+
+def test_swapped_files_are_told():
+    big = residual()
+    small = with_cut_blocks(big, 5)
+    assert "swapped" in findings_of(big, small, pictures(100), loss="kl")["DISTILL-SWAPPED"].message
+    assert weight_count(small) < weight_count(big)
+    assert check_roles(small, big) == []
+    assert [f.code for f in check_roles(big, clone(big))] == ["DISTILL-SAME"]
+
+
+PAIR = """<ir_version: 8, opset_import: ["" : 17]> net (float[N, 4] x) => (float[N, 2] y)
+<float s = {0.1}> { d = DequantizeLinear (w, s)  y = MatMul (x, d) }"""
+PLAIN = '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 4] x) => (float[N, 2] y) { y = MatMul (x, w) }'
+
+
+def test_a_quantized_teacher_of_a_float_student_is_told():
+    quantized = model(PAIR, {"w": np.ones((4, 2), np.int8)})
+    plain = model(PLAIN, {"w": np.ones((4, 2), np.float32)})
+    assert "is quantized and the student is not" in check_roles(plain, quantized)[0].message
+    assert check_roles(quantized, plain) == []
+
+
+def test_labels_that_train_nothing_are_noted():
+    teacher = scaled(3)
+    student = with_cut_blocks(teacher, 5)
+    assert "DISTILL-LABELS-UNUSED" in findings_of(clone(student), teacher, pictures(100, labels=True))
+    assert "DISTILL-LABELS-UNUSED" not in findings_of(
+        clone(student), teacher, pictures(100, labels=True), loss="kl:0.9,ce:0.1"
+    )
+    assert "DISTILL-LABELS-UNUSED" not in findings_of(clone(student), teacher, pictures(100))
