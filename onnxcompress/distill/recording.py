@@ -11,6 +11,7 @@ import torch
 
 from onnxcompress import graph
 from onnxcompress.distill.control_flow import inline_if, unroll_loop, unroll_scan
+from onnxcompress.distill.loose import at_run_time, is_late, is_loose, record, size
 from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
 from onnxcompress.distill.recorded_weights import RecordedWeights
 from onnxcompress.distill.tape import Slot, Tape
@@ -93,7 +94,9 @@ class Recorder:
     def _note(self, node: ir.Node) -> None:
         for value in node.outputs:
             slot = self._slots.get(value)
-            if value.name and slot is not None and slot.proxy is not None and slot.dtype.is_floating_point:
+            if slot is None or slot.proxy is None or slot.loose:
+                continue
+            if value.name and slot.dtype.is_floating_point:
                 self.sizes[value.name] = slot.shape
                 self.nodes[value.name] = slot.proxy.node.name
 
@@ -104,7 +107,7 @@ class Recorder:
             _CONTROL[node.op_type](node, self)
             return
         slots = [None if v is None else self.look(v) for v in node.inputs]
-        if node.op_type in ("Shape", "Size"):
+        if node.op_type in ("Shape", "Size") and not is_late(node.op_type, slots):
             self.bind(node.outputs[0], self.tape.known(_size(node, slots[0])))
         else:
             self._compute(node, slots)
@@ -114,22 +117,27 @@ class Recorder:
     def _compute(self, node: ir.Node, slots: list[Slot | None]) -> None:
         function, view = _function(node), self._view(node, slots)
         known = all(s is None or s.constant for s in slots)
+        late = is_late(node.op_type, slots)
+        given = [None if s is None else s.example for s in slots]
         try:
-            examples = _as_tuple(
-                function(replace(view, training=False), *[None if s is None else s.example for s in slots])
-            )
+            still = replace(view, training=False)
+            examples = at_run_time(function, still)(*given) if late else _as_tuple(function(still, *given))
             proxies: tuple[Any, ...] = (None,) * len(examples)
             if not known:
+                places = [None if s is None else self.tape.proxy(s) for s in slots]
                 sizes = tuple(() if e is None else tuple(e.shape) for e in examples)
-                lifting = replace(view, lift=self.tape.lift, sizes=sizes)
-                proxies = _as_tuple(function(lifting, *[None if s is None else self.tape.proxy(s) for s in slots]))
+                lifting, step = replace(view, lift=self.tape.lift, sizes=sizes), at_run_time(function, view)
+                proxies = (
+                    record(self.tape, step, places, len(examples)) if late else _as_tuple(function(lifting, *places))
+                )
         except _TORCH_FAULTS as fault:
             hint = "Check the shapes with `onnxcompress inspect`, or cut the model before that node."
             raise view.refuse(f"torch cannot compute it ({fault})", hint) from fault
         for value, example, proxy in zip(node.outputs, examples, proxies, strict=False):
             if example is not None:
                 recorded = isinstance(proxy, torch.fx.Proxy)
-                self.bind(value, self.tape.slot(example, proxy) if recorded else self.tape.known(example))
+                slot = self.tape.slot(example, proxy) if recorded else self.tape.known(example)
+                self.bind(value, replace(slot, loose=is_loose(node.op_type, slots)))
 
     def _view(self, node: ir.Node, slots: list[Slot | None]) -> OpNode:
         attributes = {name: a.value for name, a in node.attributes.items() if not a.is_ref()}
@@ -174,6 +182,8 @@ def _size(node: ir.Node, slot: Slot | None) -> torch.Tensor:
 def _function(node: ir.Node) -> OpFunction:
     domain = node.domain
     key = node.op_type if domain in ("", "ai.onnx") else f"{domain}::{node.op_type}"
+    if key in ("Shape", "Size"):
+        return size
     if key in TABLE:
         return TABLE[key]
     raise ModelError(

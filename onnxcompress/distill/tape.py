@@ -20,6 +20,7 @@ class Slot:
         example: Its numbers for the example batch; dropped after the last use.
         proxy: Its recorded form; None where it is known.
         constant: True where no sample and no weight enters it.
+        loose: True where the samples decide its sizes, which are then those of the example only.
     """
 
     shape: tuple[int, ...]
@@ -27,6 +28,7 @@ class Slot:
     example: torch.Tensor | None
     proxy: Any
     constant: bool
+    loose: bool = False
 
 
 class Tape:
