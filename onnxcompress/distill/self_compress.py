@@ -3,8 +3,9 @@
     train -> plateau -> close enough to the teacher?  yes: prune a little more, repair, rewind the rate, train
                                                       no:  decay the rate, train
 
-It ends at the target cost once the rate has decayed there, or where the rate falls under its floor while the student is
-too far from its teacher, or where the budget is used up, or where nothing more may be cut. What counts is the last
+A student that its cut has hardly hurt has nothing to learn yet, and is cut again at once. At the target cost the
+trainings are long. It ends there once the rate has decayed, or where the rate falls under its floor while the student
+is too far from its teacher, or where the budget is used up, or where nothing more may be cut. What counts is the last
 student that was close enough.
 
 Prior: cuts in small steps between trainings (Zhu and Gupta 2017, arXiv 1710.01878); rewinding of the learning rate
@@ -22,7 +23,7 @@ from typing import Generic, Protocol, TypeVar
 
 S = TypeVar("S")
 # The stage at the target cost gets as much of the budget as so many of those before it.
-_LAST = 3
+_LAST = 6
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,15 @@ class World(Protocol[S]):
         """The gap of a student as it is."""
         ...
 
-    def train(self, student: S, rate: float, *, share: float, repair: bool) -> tuple[S, Gap]:
-        """The student after one short training at `rate` times the first rate; never farther from the teacher.
+    def train(self, student: S, rate: float, *, share: float, repair: bool, last: bool) -> tuple[S, Gap]:
+        """The student after one training at peak `rate` times the first rate; never farther from the teacher.
 
-        It may take `share` of the budget; `repair` also gives layers the teacher's mean and spread back first.
+        Args:
+            student: The student.
+            rate: Factor on the first rate.
+            share: Part of the budget that it may take.
+            repair: Give layers the teacher's mean and spread back first.
+            last: The student is at the target cost: a long training.
         """
         ...
 
@@ -73,6 +79,7 @@ class Plan:
         target: Cost to come to.
         cut: Cost taken off by one pruning.
         most: Largest share of answers that may differ.
+        ease: Part of `most` within which a student that was just cut is cut again without training.
         rewind: The rate after a pruning, as a factor on the one that its stage before began with.
         decay: Factor on the rate at a plateau that may not be pruned.
         floor: Smallest rate, as a factor on the first.
@@ -82,9 +89,10 @@ class Plan:
     target: float
     cut: float
     most: float
+    ease: float = 0.25
     rewind: float = 0.9
-    decay: float = 0.5
-    floor: float = 0.05
+    decay: float = 0.4
+    floor: float = 0.1
     gain: float = 0.03
 
 
@@ -158,10 +166,9 @@ class Machine(Generic[S]):
         """Prune, train or decay; the stop where this was the last step."""
         if self._world.left() <= 0:
             return self._reached or Stop.BUDGET
-        stage = self._stages[-1]
-        # The student as it came needs no training where it is close already: that is the way to the first cut.
-        untouched = len(self._stages) == 1 and not stage.trainings and self._close and not self._there
-        if not untouched and self._trained_on():
+        stage, easy = self._stages[-1], self._plan.ease * self._plan.most
+        unhurt = not stage.trainings and stage.gap.share <= easy and not self._there
+        if not unhurt and self._trained_on():
             return None
         if self._close and not self._there:
             return self._prune()
@@ -170,10 +177,11 @@ class Machine(Generic[S]):
     def _trained_on(self) -> bool:
         """Train once; True where more of it is due: it helps, and the stage has time left or cannot be left yet."""
         stage = self._stages[-1]
-        before, left = stage.gap.error, self._world.left()
+        before, left, there = stage.gap.error, self._world.left(), self._there
         share = left - self._until if left > self._until else left
-        trained = self._world.train(self._student, self._rate, share=share, repair=self._repair)
-        self._student, stage.gap = trained
+        self._student, stage.gap = self._world.train(
+            self._student, self._rate, share=share, repair=self._repair, last=there
+        )
         self._repair, stage.trainings = False, stage.trainings + 1
         self._accept()
         helped = stage.gap.error < before * (1 - self._plan.gain)

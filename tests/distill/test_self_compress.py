@@ -8,7 +8,7 @@ import pytest
 
 from onnxcompress.distill.self_compress import Gap, Machine, Plan, Stop
 
-PLAN = Plan(target=40.0, cut=20.0, most=0.1, rewind=0.5, decay=0.5, floor=0.2, gain=0.03)
+PLAN = Plan(target=40.0, cut=20.0, most=0.1, ease=0.2, rewind=0.5, decay=0.5, floor=0.2, gain=0.03)
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Fake:
     def gap(self, student: Student) -> Gap:
         return Gap(student.error, student.error)
 
-    def train(self, student: Student, rate: float, *, share: float, repair: bool) -> tuple[Student, Gap]:
+    def train(self, student: Student, rate: float, *, share: float, repair: bool, last: bool) -> tuple[Student, Gap]:
         assert 0 < share <= self.left()
         self.spent += self.price
-        self.log.append(f"train {rate:g}{' repaired' if repair else ''}")
+        self.log.append(f"train {rate:g}{' repaired' if repair else ''}{' long' if last else ''}")
         error = min(student.error, max(self.bottom, student.error / 2))
         return replace(student, error=error), Gap(error, error)
 
@@ -72,7 +72,7 @@ def test_a_plateau_near_the_teacher_prunes_repairs_and_rewinds_until_the_target(
         "prune 60",
         *("train 0.25 repaired", "train 0.25", "train 0.25"),  # 0.09 -> 0.045 -> 0.04 -> 0.04
         "prune 40",
-        *("train 0.2 repaired", "train 0.2", "train 0.2"),  # never under the floor
+        *("train 0.2 repaired long", "train 0.2 long", "train 0.2 long"),  # never under the floor
     ]
     assert [s.cost for s in done.stages] == [100.0, 80.0, 60.0, 40.0]
     assert [s.decays for s in done.stages] == [0, 0, 0, 1]
@@ -81,7 +81,7 @@ def test_a_plateau_near_the_teacher_prunes_repairs_and_rewinds_until_the_target(
 def test_at_the_target_the_rate_decays_to_its_floor():
     world = Fake()
     done = run(world, replace(PLAN, rewind=1.0, cut=60.0))
-    assert world.log[-5:] == ["train 1", "train 1", "train 1", "train 0.5", "train 0.25"]
+    assert world.log[-5:] == [f"train {rate} long" for rate in (1, 1, 1, 0.5, 0.25)]
     assert (done.stop, done.stages[-1].decays) == (Stop.TARGET, 3)
 
 
@@ -115,7 +115,13 @@ def test_the_budget_ends_it_and_is_shared_by_the_stages():
     assert [s.cost for s in done.stages] == [100.0, 80.0, 60.0, 40.0]
     trained = [s.trainings for s in done.stages]
     assert trained[0] == 0
-    assert trained[3] > 2 * trained[1] == 2 * trained[2], "the last stage has the time of three"
+    assert trained[3] > 2 * (trained[1] + trained[2]), "the last stage has the time of six"
+
+
+def test_a_student_that_a_cut_has_hardly_hurt_is_cut_again_without_training():
+    world = Fake(damage=0.015)
+    assert run(world).stop is Stop.TARGET
+    assert world.log[:3] == ["prune 80", "prune 60", "train 0.25 repaired"]  # 0.015, then 0.03 of 0.1
 
 
 def test_a_budget_that_is_too_small_leaves_the_last_good_student():

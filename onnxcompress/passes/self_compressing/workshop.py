@@ -32,6 +32,8 @@ _BATCH = 64
 # Half and a third of what `reconstruct` takes on its own: many small cuts follow each other, and training comes after.
 _REFIT_SAMPLES, _REFIT_ROWS = 256, 20_000
 _LEAST_SECONDS = 0.001
+# Without a budget the trainings at the target cost have so many times the steps of those before.
+_LONG = 6
 
 
 class Workshop:
@@ -72,11 +74,11 @@ class Workshop:
         agreed = found.top1_agreement
         return Gap(found.relative_l2 if agreed is None else 1 - agreed, found.relative_l2)
 
-    def train(self, student: ir.Model, rate: float, *, share: float, repair: bool) -> tuple[ir.Model, Gap]:
+    def train(self, student: ir.Model, rate: float, *, share: float, repair: bool, last: bool) -> tuple[ir.Model, Gap]:
         """One run of `distill` on a copy."""
         copy, options = clone(student), self._options
         trainer = Distill(
-            steps=options.stage_steps,
+            steps=None if last and self._budget is not None else options.stage_steps * (_LONG if last else 1),
             budget=None if self._budget is None else f"{max(share * self._budget, _LEAST_SECONDS):.3f}s",
             batch_size=options.batch_size,
             lr=repr(rate * self.rate),
