@@ -3,6 +3,7 @@
 from onnxcompress.distill.ops import (
     attention,
     elementwise,
+    folding,
     indexing,
     linear,
     movement,
@@ -22,6 +23,7 @@ TABLE = OpTable()
 for _family in (
     attention,
     elementwise,
+    folding,
     indexing,
     linear,
     movement,
