@@ -67,13 +67,18 @@ class Batches:
             self.size = min(self.size, fixed * _MOST_RUNS)
 
     def __iter__(self) -> Iterator[list[Run]]:
+        return self.starting(0)
+
+    def starting(self, first: int) -> Iterator[list[Run]]:
+        """The batches from number `first` on, as if those before had been taken."""
         order = np.random.Generator(np.random.PCG64(self._seed))
         pool = np.empty(0, dtype=np.int64)
         for step in itertools.count():
             while len(pool) < self.size:
                 pool = np.concatenate([pool, order.permutation(len(self._source))])
             chosen, pool = pool[: self.size], pool[self.size :]
-            yield self._runs(chosen, step)
+            if step >= first:
+                yield self._runs(chosen, step)
 
     def _runs(self, chosen: np.ndarray, step: int) -> list[Run]:
         """This process's part of one batch."""

@@ -18,8 +18,10 @@ from onnxcompress.distill.adoption import Adopted, adopt
 from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, runs_of
 from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
 from onnxcompress.distill.checks import gather, same_weights, start_checks
 from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, tensor_names
+from onnxcompress.distill.course import Habits, Training
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable, without_hints
 from onnxcompress.distill.measure import Examiner
@@ -31,7 +33,7 @@ from onnxcompress.distill.schedule import SENSITIVE, Pace, default_rate
 from onnxcompress.distill.settings import Settings
 from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher
-from onnxcompress.distill.trainer import Habits, Trainer, Training, restore, snapshot
+from onnxcompress.distill.trainer import Trainer, restore, snapshot
 from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.write_back import write_back
 from onnxcompress.errors import ModelError
@@ -200,12 +202,28 @@ class _Distillation:
         habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
         trainer = Trainer(self.bridge, teacher, objective, batches, self._chosen(), habits, seat)
         trainer.set_units(self.probe)
-        rate = settings.rate if settings.rate is not None else self._rate(trainer, objective)
-        training = trainer.train(self._pace(), rate, guide, self._told)
+        keeper = self._keeper()
+        saved = None if keeper is None else keeper.load()
+        if saved is not None:
+            rate, step = float(saved["rate"]), int(saved["course"]["training"]["steps"])
+            message = f"training went on at step {step}, from the checkpoint in {settings.resume}"
+            self.findings.append(Finding("DISTILL-RESUMED", message, numbers={"step": step}))
+        else:
+            rate = settings.rate if settings.rate is not None else self._rate(trainer, objective)
+        training = trainer.train(self._pace(), rate, guide, self._told, keeper)
         if training.sparse:
             message = f"{training.sparse} sparse weights kept their zeros"
             self.findings.append(Finding("DISTILL-SPARSE", message, numbers={"weights": training.sparse}))
         return training, rate
+
+    def _keeper(self) -> Checkpoint | None:
+        """Where the run is saved, where that was asked for."""
+        settings, samples = self.settings, self.probe[0].feeds
+        if settings.resume is None:
+            return None
+        options = (replace(settings, resume=None), len(self.train), self.world.size)
+        work = fingerprint(self.start, self.job.teacher, samples, options)
+        return Checkpoint(settings.resume, work, writes=self.world.rank == 0)
 
     def _pace(self, part: float = 1.0) -> Pace:
         """What steps and time are left, or a part of them."""

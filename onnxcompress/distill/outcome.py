@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onnxcompress.distill.course import Training
 from onnxcompress.distill.measure import Closeness
-from onnxcompress.distill.trainer import Training
 from onnxcompress.report import Finding, Severity
 
 Numbers = dict[str, float | int | str]

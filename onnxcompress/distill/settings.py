@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Settings:
         hint: ``STUDENT=TEACHER`` inner tensors to compare.
         pair: The same for outputs whose names differ.
         map_teacher: The same for inputs.
+        resume: Folder where the run is saved, and gone on with where one is there; None for none.
         seed: Of the order of the samples.
     """
 
@@ -51,4 +53,5 @@ class Settings:
     hint: tuple[str, ...] = ()
     pair: tuple[str, ...] = ()
     map_teacher: tuple[str, ...] = ()
+    resume: Path | None = None
     seed: int = 0

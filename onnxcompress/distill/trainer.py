@@ -5,68 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from onnxcompress.distill.batches import Batches, Run
 from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.checkpoint import Checkpoint
+from onnxcompress.distill.course import Course, Habits, Training, copies, put_back
 from onnxcompress.distill.distributed import World
 from onnxcompress.distill.losses.base import Sample
 from onnxcompress.distill.measure import Closeness, Examiner
 from onnxcompress.distill.objective import Objective
-from onnxcompress.distill.optimization import Average, Chosen, Stepper
+from onnxcompress.distill.optimization import Chosen, Stepper
 from onnxcompress.distill.schedule import Pace, one_cycle
 from onnxcompress.distill.teacher import Teacher
 
-# Measurements in one run.
-EVALUATIONS = 10
-# Steps that may fail in a row before training gives up.
-_FAILURES = 10
-
-
-@dataclass
-class Training:
-    """What one training run did.
-
-    Attributes:
-        best: Closeness of the weights that were kept.
-        steps: Steps taken.
-        skipped: Steps left out because a gradient was not finite.
-        culprit: Name of the last weight whose gradient was not finite.
-        stop: Why it ended: ``done``, ``close``, ``plateau`` or ``not finite``.
-        loss: The objective at the last step, 1 at the start.
-        curve: (step, loss, agreement or -1, error) at every measurement.
-        sparse: Weight tensors whose zeros were kept.
-    """
-
-    best: Closeness
-    steps: int = 0
-    skipped: int = 0
-    culprit: str = ""
-    stop: str = "done"
-    loss: float = 1.0
-    curve: list[tuple[int, float, float, float]] = field(default_factory=list[tuple[int, float, float, float]])
-    sparse: int = 0
-
-
-@dataclass(frozen=True)
-class Habits:
-    """How training is done, apart from pace and rate.
-
-    Attributes:
-        follow: Batch normalization follows the batches' statistics.
-        optimizer: ``adamw`` or ``sgd``.
-        ema: Decay of the averaged weights that are measured and kept; 0 for the weights themselves.
-        patience: Measurements without a gain after which training stops; 0 for never.
-        close: Share of equal classes at which training stops.
-    """
-
-    follow: bool = False
-    optimizer: str = "adamw"
-    ema: float = 0.0
-    patience: int = 0
-    close: float = 1.0
-
+# Seconds after which a run is saved again.
+_SAVED_EVERY = 30.0
 
 Told = Callable[[Training, int], None]
 
@@ -96,7 +52,9 @@ class Trainer:
     def __post_init__(self) -> None:
         self.world.follow_first(self.bridge.parameters)
 
-    def train(self, pace: Pace, rate: float, guide: Examiner, told: Told | None = None) -> Training:
+    def train(
+        self, pace: Pace, rate: float, guide: Examiner, told: Told | None = None, keeper: Checkpoint | None = None
+    ) -> Training:
         """Train at peak rate `rate` until `pace` is over, and leave the best weights in the bridge.
 
         Args:
@@ -104,37 +62,25 @@ class Trainer:
             rate: Peak learning rate.
             guide: Measures ten times on the way.
             told: Called after every step with what was done and the steps that there will be.
+            keeper: Where the run is saved; what is there is gone on with, at its own pace and rate.
         """
-        began = time.perf_counter()
-        course = _Course(self, guide)
-        stepper, batches = self._stepper(), iter(self.batches)
-        course.training.sparse, failed = stepper.sparse, 0
-        while not course.over:
-            steps = course.training.steps
-            seconds = self.world.agree(time.perf_counter() - began)
-            done = pace.done(steps + 0.5, seconds)
-            if pace.done(steps, seconds) >= 1.0:
-                break
-            fine = self._step(stepper, next(batches), rate * one_cycle(done), course.training)
-            failed = 0 if fine else failed + 1
-            seconds = self.world.agree(time.perf_counter() - began)
-            course.after_step(pace.done(steps + 1, seconds), failed)
+        course = Course(self._tensors(), lambda: self.world.agree(guide.measure(self.bridge)), self.habits)
+        drive = _Drive(self, course, pace, rate, keeper)
+        course.training.sparse = drive.stepper.sparse
+        while not course.over and drive.step():
             if told is not None:
-                told(course.training, pace.total(steps + 1, seconds))
+                told(course.training, drive.expected())
         course.end()
         return course.training
 
     def loss_after(self, pace: Pace, rate: float, probe: list[Run]) -> float:
         """The objective on `probe` after one short cycle; the weights are put back."""
-        before, began = self.snapshot(), time.perf_counter()
-        stepper, training = self._stepper(), Training(Closeness(None, 0.0))
-        for step, runs in enumerate(self.batches):
-            seconds = self.world.agree(time.perf_counter() - began)
-            if pace.done(step, seconds) >= 1.0:
-                break
-            self._step(stepper, runs, rate * one_cycle(pace.done(step + 0.5, seconds)), training)
+        before = copies(self._tensors())
+        drive = _Drive(self, Course(self._tensors(), lambda: Closeness(None, 0.0), Habits()), pace, rate)
+        while drive.step():
+            pass
         value = self.probe_loss(probe)
-        self.restore(before)
+        put_back(self._tensors(), before)
         return value
 
     def probe_loss(self, probe: list[Run]) -> float:
@@ -156,23 +102,13 @@ class Trainer:
         self.objective.first.update(totals)
         return totals
 
-    def snapshot(self) -> list[torch.Tensor]:
-        """Copies of all that training moves."""
-        return [*snapshot(self.bridge), *(p.detach().clone() for p in self.objective.parameters())]
-
-    def restore(self, saved: Sequence[torch.Tensor]) -> None:
-        """Put copies back."""
-        own = len(self.bridge.parameters)
-        restore(self.bridge, saved[:own])
-        with torch.no_grad():
-            for parameter, old in zip(self.objective.parameters(), saved[own:], strict=True):
-                parameter.copy_(old)
-
-    def _stepper(self) -> Stepper:
+    def new_stepper(self) -> Stepper:
+        """An optimizer without a past."""
         learned = self.objective.parameters()
         return Stepper(self.chosen, learned, name=self.habits.optimizer, world=self.world)
 
-    def _step(self, stepper: Stepper, runs: list[Run], rate: float, training: Training) -> bool:
+    def step(self, stepper: Stepper, runs: list[Run], rate: float, training: Training) -> bool:
+        """One step on `runs`; False where a gradient was not finite."""
         losses: list[torch.Tensor] = []
 
         def backward() -> None:
@@ -188,6 +124,10 @@ class Trainer:
         if not fine:
             training.skipped, training.culprit = training.skipped + 1, training.culprit or stepper.culprit
         return fine
+
+    def _tensors(self) -> list[torch.Tensor]:
+        """All that training moves."""
+        return [*self.bridge.parameters, *self.objective.parameters()]
 
     def _loss(self, run: Run, *, training: bool) -> torch.Tensor:
         return self.objective.value(self._sample(run, training=training))
@@ -206,67 +146,74 @@ class Trainer:
             self.world.average(t for w, t in pairs if w.role == "state")
 
 
-class _Course:
-    """One run on its way: when to measure, what was best, when to stop.
+class _Drive:
+    """Takes the steps of a run, and saves it.
 
     Args:
-        trainer: Whose weights are measured and kept.
-        guide: Measures them.
+        trainer: Whose steps.
+        course: The run.
+        pace: How long.
+        rate: Peak learning rate.
+        keeper: Where it is saved.
     """
 
-    def __init__(self, trainer: Trainer, guide: Examiner) -> None:
-        self._trainer, self._guide, self._habits = trainer, guide, trainer.habits
-        self.training = Training(trainer.world.agree(guide.measure(trainer.bridge)))
-        self._kept = trainer.snapshot()
-        self._average = Average(trainer.bridge.parameters, self._habits.ema) if self._habits.ema else None
-        self._measured, self._at, self._vain = 0, 0, 0
-        self.over = False
+    def __init__(
+        self, trainer: Trainer, course: Course, pace: Pace, rate: float, keeper: Checkpoint | None = None
+    ) -> None:
+        self._trainer, self._course, self._pace, self._rate = trainer, course, pace, rate
+        self.stepper, self._keeper = trainer.new_stepper(), keeper
+        self._before = 0.0
+        state = None if keeper is None else keeper.load()
+        if state is not None:
+            self._load(state)
+        self._began = self._saved = time.perf_counter()
+        self._batches = trainer.batches.starting(course.training.steps)
+        if state is None:
+            self._save()
 
-    def after_step(self, done: float, failed: int) -> None:
-        """Measure where a tenth of the run is over; stop where there is nothing more to win."""
-        if self._average is not None:
-            self._average.update()
-        if int(done * EVALUATIONS) > self._measured:
-            self._measured = int(done * EVALUATIONS)
-            self._measure()
-        if failed >= _FAILURES:
-            self._stop("not finite")
+    def step(self) -> bool:
+        """One step; False where the run is over."""
+        training, done = self._course.training, self._pace.done(self._course.training.steps + 0.5, self._seconds())
+        if self._pace.done(training.steps, self._seconds()) >= 1.0:
+            return False
+        fine = self._trainer.step(self.stepper, next(self._batches), self._rate * one_cycle(done), training)
+        measured = self._course.after_step(self._pace.done(training.steps, self._seconds()), fine=fine)
+        if measured or time.perf_counter() - self._saved > _SAVED_EVERY:
+            self._save()
+        return True
 
-    def end(self) -> None:
-        """Measure what was not, and leave the best weights."""
-        if self._at < self.training.steps and self.training.stop != "not finite":
-            self._measure()
-        self._trainer.restore(self._kept)
+    def expected(self) -> int:
+        """How many steps there will be, as it looks now."""
+        return self._pace.total(self._course.training.steps, self._seconds())
 
-    def _measure(self) -> None:
-        training, self._at = self.training, self.training.steps
-        if self._average is not None:
-            self._average.swap()
-        now = self._trainer.world.agree(self._guide.measure(self._trainer.bridge))
-        shown = -1.0 if now.agreement is None else now.agreement
-        training.curve.append((training.steps, training.loss, shown, now.error))
-        better = now.better_than(training.best)
-        if better:
-            training.best, self._kept = now, self._trainer.snapshot()
-        if self._average is not None:
-            self._average.swap()
-        self._vain = 0 if better else self._vain + 1
-        if now.close(self._habits.close):
-            self._stop("close")
-        elif self._habits.patience and self._vain >= self._habits.patience:
-            self._stop("plateau")
+    def _seconds(self) -> float:
+        """Time spent on this run, alike for all processes."""
+        if self._pace.seconds is None:
+            return 0.0
+        return self._trainer.world.agree(self._before + time.perf_counter() - self._began)
 
-    def _stop(self, why: str) -> None:
-        self.training.stop, self.over = why, True
+    def _save(self) -> None:
+        self._saved = time.perf_counter()
+        if self._keeper is None:
+            return
+        state = {
+            "course": self._course.state(), "stepper": self.stepper.state(), "seconds": self._seconds(),
+            "pace": [self._pace.steps, self._pace.seconds], "rate": self._rate, "first": self._trainer.objective.first,
+        }  # fmt: skip
+        self._keeper.save(state, self._course.training.curve)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._course.load(state["course"])
+        self.stepper.load(state["stepper"])
+        self._before, self._pace, self._rate = state["seconds"], Pace(*state["pace"]), state["rate"]
+        self._trainer.objective.first.update(state["first"])
 
 
 def snapshot(bridge: Bridge) -> list[torch.Tensor]:
     """Copies of the bridge's tensors."""
-    return [tensor.detach().clone() for tensor in bridge.parameters]
+    return copies(bridge.parameters)
 
 
 def restore(bridge: Bridge, saved: Sequence[torch.Tensor]) -> None:
     """Put copies back."""
-    with torch.no_grad():
-        for tensor, old in zip(bridge.parameters, saved, strict=True):
-            tensor.copy_(old)
+    put_back(bridge.parameters, saved)

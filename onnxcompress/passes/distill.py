@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onnxcompress.passes.base import Context, Effect, Pass, option
@@ -48,6 +49,7 @@ class Distill(Pass):
     patience: int = option(0, "Measurements without a gain after which training stops; 0 for never.")
     close: float = option(0.995, "Share of equal answers at which there is nothing more to gain; 1 for never.")
     accept_worse: bool = option(False, "Write the student also where it came out further from its teacher.")
+    resume: str | None = option(None, "Folder where the training is saved on the way; a killed one goes on from there.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Train `model` in place; see `onnxcompress.distill.distillation`."""
@@ -80,10 +82,15 @@ class Distill(Pass):
             hint=self.hint,
             pair=self.pair,
             map_teacher=self.map_teacher,
+            resume=None if self.resume is None else Path(self.resume),
             seed=ctx.seed,
         )
         job = room.Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)
         return room.distill(job)
+
+    def spec(self) -> dict[str, Any]:
+        """The recipe entry, without the folder of one run on one machine."""
+        return {name: value for name, value in super().spec().items() if name != "resume"}
 
     def check(self) -> None:
         """Refuse what makes no sense.
