@@ -232,7 +232,7 @@ class _Distillation:
         seconds = None
         if settings.budget is not None:
             spent = time.perf_counter() - self.began
-            seconds = self.world.agree(max(part * (settings.budget - spent - _RESERVE * self.judging), 1e-3))
+            seconds = self.world.agree(max(part * (settings.budget - spent - _RESERVE * self.judging), 1e-9))
         return Pace(None if steps is None else max(1, round(part * steps)), seconds)
 
     def _told(self, training: Training, total: int) -> None:
