@@ -10,8 +10,9 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from onnxcompress.data import DataSource
+from onnxcompress.data import ArraySource, DataSource
 from onnxcompress.distill.augment import Light
+from onnxcompress.distill.lengths import Padding, arrange, equal_parts, sizes_of
 from onnxcompress.runtime import feeds_of
 
 # Runs in one step where the model takes a fixed number of samples a run.
@@ -62,7 +63,10 @@ class Batches:
         self._model, self._source, self._seed = model, source, seed
         self._rank, self._world, self._augment = rank, world, augment
         self.size = min(size, len(source))
-        fixed = len(next(iter(feeds_of(model, source, batch=self.size))).indices)
+        self._padding, self._ranks = (None, None) if source.uniform else sizes_of(model, source)
+        alike = source.read([0]) if not source.uniform else None
+        trial = source if alike is None else ArraySource({n: np.repeat(a, self.size, 0) for n, a in alike.items()})
+        fixed = len(next(iter(feeds_of(model, trial, batch=self.size))).indices)
         if fixed < self.size:
             self.size = min(self.size, fixed * _MOST_RUNS)
 
@@ -75,17 +79,22 @@ class Batches:
         pool = np.empty(0, dtype=np.int64)
         for step in itertools.count():
             while len(pool) < self.size:
-                pool = np.concatenate([pool, order.permutation(len(self._source))])
+                pool = np.concatenate([pool, self._round(order)])
             chosen, pool = pool[: self.size], pool[self.size :]
             if step >= first:
                 yield self._runs(chosen, step)
+
+    def _round(self, order: np.random.Generator) -> np.ndarray:
+        """All samples once, in random order; neighbours in size together where sizes differ."""
+        drawn = order.permutation(len(self._source))
+        return drawn if self._ranks is None else arrange(drawn, self._ranks, self.size, order)
 
     def _runs(self, chosen: np.ndarray, step: int) -> list[Run]:
         """This process's part of one batch."""
         places = np.array_split(np.arange(self.size), self._world)[self._rank]
         if not len(places):
             return []
-        runs = list(runs_of(self._model, self._source, chosen[places], of=self.size))
+        runs = list(runs_of(self._model, self._source, chosen[places], of=self.size, padding=self._padding))
         return runs if self._augment is None else [self._viewed(run, step, places) for run in runs]
 
     def _viewed(self, run: Run, step: int, places: np.ndarray) -> Run:
@@ -96,12 +105,18 @@ class Batches:
         return replace(run, feeds=self._augment.views(run.feeds, step, at, self.size))
 
 
-def runs_of(model: ir.Model, source: DataSource, indices: np.ndarray, *, of: int) -> Iterator[Run]:
-    """The runs that take the samples at `indices` through `model`; shares count against a batch of `of`."""
-    part = source.subset(indices)
-    for run in feeds_of(model, part, batch=len(indices)):
-        labels = source.labels(indices[run.indices])
-        yield Run(run.arrays, len(run.indices) / of, _class_ids(labels), run.indices)
+def runs_of(
+    model: ir.Model, source: DataSource, indices: np.ndarray, *, of: int, padding: Padding | None = None
+) -> Iterator[Run]:
+    """The runs that take the samples at `indices` through `model`; shares count against a batch of `of`.
+
+    Samples of differing sizes are grouped by size; `padding` grows them before.
+    """
+    parts = [(np.arange(len(indices)), source.subset(indices))]
+    for rows, part in parts if source.uniform else equal_parts(source, indices, padding):
+        for run in feeds_of(model, part, batch=len(rows)):
+            labels = source.labels(indices[rows[run.indices]])
+            yield Run(run.arrays, len(run.indices) / of, _class_ids(labels), rows[run.indices])
 
 
 def _class_ids(labels: np.ndarray | None) -> torch.Tensor | None:

@@ -25,6 +25,7 @@ from onnxcompress.distill.course import Habits, Training
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable, without_hints
 from onnxcompress.distill.measure import Examiner
+from onnxcompress.distill.memory import memory_told
 from onnxcompress.distill.objective import Objective, build
 from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.pairing import parse_pairs
@@ -94,12 +95,13 @@ def distill(job: Job) -> list[Finding]:
         ModelError: Where student and teacher do not fit, or a node has no torch form.
         DataError: Where the samples do not fit.
         UsageError: Where an option does not fit the model.
+        ResourceError: Where memory is not enough.
     """
     pairs, hints = job.settings, parse_pairs(job.settings.hint, "--hint", same=True)
     inputs, outputs = parse_pairs(pairs.map_teacher, "--map-teacher"), parse_pairs(pairs.pair, "--pair")
     adopted = adopt(job.student, job.teacher, inputs, outputs, hints)
     job = replace(job, teacher=adopted.teacher)
-    with _threads(job.runtime.threads), world() as processes:
+    with _threads(job.runtime.threads), memory_told(job.settings.batch_size), world() as processes:
         return _Distillation(job, processes, adopted).run()
 
 
