@@ -21,6 +21,7 @@ from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
 from onnxcompress.distill.checks import gather, same_weights, start_checks
 from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, tensor_names
+from onnxcompress.distill.cotraining import tutor_of
 from onnxcompress.distill.course import Habits, Training
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable, without_hints
@@ -202,7 +203,8 @@ class _Distillation:
             augment=Light(settings.seed) if settings.augment == "light" else None,
         )
         habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
-        trainer = Trainer(self.bridge, teacher, objective, batches, self._chosen(), habits, seat)
+        tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, self.job.runtime, seat)
+        trainer = Trainer(self.bridge, tutor or teacher, objective, batches, self._chosen(), habits, seat)
         trainer.set_units(self.probe)
         keeper = self._keeper()
         saved = None if keeper is None else keeper.load()
@@ -212,7 +214,9 @@ class _Distillation:
             self.findings.append(Finding("DISTILL-RESUMED", message, numbers={"step": step}))
         else:
             rate = settings.rate if settings.rate is not None else self._rate(trainer, objective)
+        trainer.follower = None if tutor is None else tutor.follow
         training = trainer.train(self._pace(), rate, guide, self._told, keeper)
+        self.findings += [] if tutor is None else [tutor.finding()]
         if training.sparse:
             message = f"{training.sparse} sparse weights kept their zeros"
             self.findings.append(Finding("DISTILL-SPARSE", message, numbers={"weights": training.sparse}))

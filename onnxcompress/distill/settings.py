@@ -30,6 +30,7 @@ class Settings:
         hint: ``STUDENT=TEACHER`` inner tensors to compare.
         pair: The same for outputs whose names differ.
         map_teacher: The same for inputs.
+        teacher_rate: The teacher's learning rate as a factor on the student's; 0 for a frozen teacher.
         resume: Folder where the run is saved, and gone on with where one is there; None for none.
         seed: Of the order of the samples.
     """
@@ -53,5 +54,6 @@ class Settings:
     hint: tuple[str, ...] = ()
     pair: tuple[str, ...] = ()
     map_teacher: tuple[str, ...] = ()
+    teacher_rate: float = 0.0
     resume: Path | None = None
     seed: int = 0

@@ -25,6 +25,7 @@ from onnxcompress.distill.teacher import Teacher
 _SAVED_EVERY = 30.0
 
 Told = Callable[[Training, int], None]
+Follower = Callable[[list[tuple[Run, Sample]], float], None]
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Trainer:
         chosen: The weights that move.
         habits: How.
         world: The processes that train together.
+        follower: Told after each step what student and teacher made of its runs, and the rate.
     """
 
     bridge: Bridge
@@ -48,6 +50,7 @@ class Trainer:
     chosen: Chosen
     habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
+    follower: Follower | None = None
 
     def __post_init__(self) -> None:
         self.world.follow_first(self.bridge.parameters)
@@ -109,16 +112,19 @@ class Trainer:
 
     def step(self, stepper: Stepper, runs: list[Run], rate: float, training: Training) -> bool:
         """One step on `runs`; False where a gradient was not finite."""
-        losses: list[torch.Tensor] = []
+        losses, seen = list[torch.Tensor](), list[tuple[Run, Sample]]()
 
         def backward() -> None:
             for run in runs:
-                loss = self._loss(run, training=self.habits.follow) * run.share
+                sample = self._sample(run, training=self.habits.follow)
+                loss = self.objective.value(sample) * run.share
                 loss.backward()
                 losses.append(loss.detach())
+                seen.extend([(run, sample)] if self.follower is not None else [])
 
         fine = stepper.step(backward, rate)
-        self._agree_on_statistics()
+        if fine and self.follower is not None:
+            self.follower(seen, rate)
         training.steps += 1
         training.loss = float(torch.stack(losses).sum()) / sum(r.share for r in runs) if losses else training.loss
         if not fine:

@@ -49,6 +49,10 @@ class Distill(Pass):
     patience: int = option(0, "Measurements without a gain after which training stops; 0 for never.")
     close: float = option(0.995, "Share of equal answers at which there is nothing more to gain; 1 for never.")
     accept_worse: bool = option(False, "Write the student also where it came out further from its teacher.")
+    teacher_lr_mult: float = option(
+        0.0,
+        "Let a copy of the teacher learn along at this multiple of the student's rate, held to what it was; 0 for no.",
+    )
     resume: str | None = option(None, "Folder where the training is saved on the way; a killed one goes on from there.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
@@ -82,6 +86,7 @@ class Distill(Pass):
             hint=self.hint,
             pair=self.pair,
             map_teacher=self.map_teacher,
+            teacher_rate=self.teacher_lr_mult,
             resume=None if self.resume is None else Path(self.resume),
             seed=ctx.seed,
         )
@@ -116,6 +121,8 @@ class Distill(Pass):
         yield "temperature", 0 < self.temperature < 1e6, "a positive number"
         yield "ema", 0 <= self.ema < 1, "from 0 to below 1"
         yield "patience", self.patience >= 0, "0 or more"
+        yield "teacher_lr_mult", 0 <= self.teacher_lr_mult <= 1000, "from 0 to 1000"
+        yield "resume", not (self.resume and self.teacher_lr_mult), "possible with --teacher-lr-mult: leave one out"
         yield "close", 0 < self.close <= 1, "above 0 and at most 1"
 
     def _seconds(self) -> float | None:
