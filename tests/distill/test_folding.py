@@ -48,5 +48,5 @@ def test_patches_are_added_up_as_onnx_runtime_does(case: str) -> None:
     np.testing.assert_allclose(found, Session(made).run(feeds)["y"], atol=1e-5)
     if case == "plain":
         np.testing.assert_allclose(
-            found, torch.nn.functional.fold(torch.from_numpy(feeds["x"]), size, block), atol=1e-5
+            found, torch.nn.functional.fold(torch.from_numpy(feeds["x"]), tuple(size), tuple(block)), atol=1e-5
         )
