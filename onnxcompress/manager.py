@@ -19,7 +19,7 @@ from onnxcompress.cost import costs
 from onnxcompress.data import remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
-from onnxcompress.measurement import far_apart, hold, measure, measure_between, with_goal
+from onnxcompress.measurement import far_apart, foreign_teacher, hold, measure, measure_between, with_goal
 from onnxcompress.order import check_order, transactions
 from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
 from onnxcompress.recipe import Recipe
@@ -254,7 +254,8 @@ class PassManager:
         codes = ", ".join(sorted({f.code for f in report.findings})[:6]) or "nothing to do"
         raise GateError(
             "nothing was compressed; nothing was written",
-            why="; ".join(warned[:2]) or f"every pass that could left the model alone ({codes})",
+            why="; ".join(dict.fromkeys([*warned[:1], *warned[-1:]]))
+            or f"every pass that could left the model alone ({codes})",
             hint="See the findings with -v, or give --allow-unchanged to write it all the same.",
             code="GATE-UNCHANGED",
         )
@@ -274,7 +275,7 @@ class PassManager:
                 report.notes.append(f"accuracy NOT measured: {none if ctx.data is None else few}")
             return
         comparison, report.quality = measure(model, ctx, metric)
-        report.notes += far_apart(report.quality)
+        report.notes += [*foreign_teacher(ctx), *far_apart(report.quality)]
         hold(gate, comparison, report)
 
 

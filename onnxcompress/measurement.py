@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from onnxcompress import verify
 from onnxcompress.errors import GateError
 from onnxcompress.passes.base import Context, Effect, Pass
+from onnxcompress.runtime import dims_of, real_inputs
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -34,12 +35,13 @@ def measure(model: ir.Model, ctx: Context, metric: Metric | None) -> tuple[verif
     Raises:
         DataError: Where the held-out samples do not fit, or the metric fails.
     """
-    comparison = _compare(ctx.teacher, model, ctx, metric)
+    reference = _reference(ctx)
+    comparison = _compare(reference, model, ctx, metric)
     figures = comparison.to_dict()
-    if ctx.teacher is ctx.original:
+    if reference is ctx.original:
         return comparison, figures
     change = _compare(ctx.original, model, ctx, metric).to_dict()
-    start = _compare(ctx.teacher, ctx.original, ctx, None).to_dict()
+    start = _compare(reference, ctx.original, ctx, None).to_dict()
     return comparison, {**figures, **_from_the_start(figures, change, start)}
 
 
@@ -48,7 +50,39 @@ def measure_between(model: ir.Model, ctx: Context) -> dict[str, Any]:
     if ctx.held_out is None:
         return {}
     some = ctx.held_out.subset(range(min(len(ctx.held_out), _SAMPLES_BETWEEN)))
-    return verify.compare(ctx.teacher, model, some, options=ctx.runtime, seed=ctx.seed).to_dict()
+    return verify.compare(_reference(ctx), model, some, options=ctx.runtime, seed=ctx.seed).to_dict()
+
+
+def _reference(ctx: Context) -> ir.Model:
+    """The teacher; the input where a teacher of another make bears other names, which only the pass can pair."""
+    return ctx.original if _is_foreign(ctx) else ctx.teacher
+
+
+def _is_foreign(ctx: Context) -> bool:
+    """True where inputs or outputs of teacher and input differ in name or known sizes."""
+    sides = [(real_inputs(m), m.graph.outputs) for m in (ctx.original, ctx.teacher)]
+    return any(
+        {v.name for v in mine} != {v.name for v in theirs} or not _sizes_agree(mine, theirs)
+        for mine, theirs in zip(*sides, strict=True)
+    )
+
+
+def _sizes_agree(mine: Sequence[ir.Value], theirs: Sequence[ir.Value]) -> bool:
+    known = {v.name: dims_of(v) for v in theirs}
+    pairs = [(dims_of(v), known[v.name]) for v in mine]
+    return all(
+        len(a) == len(b) and all(x == y for x, y in zip(a, b, strict=True) if isinstance(x, int) and isinstance(y, int))
+        for a, b in pairs
+        if a is not None and b is not None
+    )
+
+
+def foreign_teacher(ctx: Context) -> list[str]:
+    """A remark where the figures do not speak of the teacher."""
+    if not _is_foreign(ctx):
+        return []
+    told = "-v or --report has how close the student came to it"
+    return [f"quality is measured against the input: the teacher has other inputs or outputs; {told}"]
 
 
 def _compare(reference: ir.Model, candidate: ir.Model, ctx: Context, metric: Metric | None) -> verify.Comparison:

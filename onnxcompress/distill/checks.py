@@ -64,7 +64,7 @@ def start_checks(student: ir.Model, teacher: ir.Model, evidence: Evidence, terms
     Raises:
         DataError: Where a sample, or the teacher's answer to one, holds NaN or infinity.
     """
-    return [*check_evidence(evidence), *check_roles(student, teacher), *check_labels(evidence.runs, terms)]
+    return [*check_evidence(evidence), *check_labels(evidence.runs, terms), *check_roles(student, teacher)]
 
 
 def check_evidence(evidence: Evidence) -> list[Finding]:

@@ -25,7 +25,8 @@ def untrained(before: Closeness, *, asked: bool) -> Finding:
     if before.agreement is not None:
         numbers["agreement_before"] = before.agreement
     if asked:
-        return Finding("DISTILL-NO-STEPS", "no step was asked for; the student was measured and left", numbers=numbers)
+        message = "no step was asked for (--steps 0); the student was measured and left"
+        return Finding("DISTILL-NO-STEPS", message, "", Severity.WARNING, numbers)
     shown = "" if before.agreement is None else f" ({100 * before.agreement:.1f} % equal classes)"
     message = f"the student already answers as its teacher does{shown}; there is nothing to gain, and it was left"
     return Finding("DISTILL-CLOSE", message, numbers=numbers)
@@ -40,13 +41,25 @@ def judge_findings(
 
 def _verdict(numbers: Mapping[str, float | int | str], *, better: bool, written: bool) -> Finding:
     if better:
-        message = f"{numbers['weights']} weights were trained towards the teacher"
+        message = f"{numbers['weights']} weights were trained towards the teacher: {_story(numbers)}"
         return Finding("DISTILL-TRAINED", message, numbers=dict(numbers))
     if written:
         message = "the student is further from its teacher than before; written as asked"
         return Finding("DISTILL-WORSE", message, "", Severity.WARNING, dict(numbers))
     message = "the student did not come closer to its teacher; it was left as it came"
     return Finding("DISTILL-NO-GAIN", message, "", Severity.WARNING, dict(numbers))
+
+
+def _story(numbers: Mapping[str, float | int | str]) -> str:
+    """Steps, rate, loss and samples; closeness before and after."""
+    how = (
+        f"{numbers['steps']} steps at rate {numbers['rate']:.2g}, loss {numbers['loss']}, {numbers['samples']} samples"
+    )
+    gains = [f"error {numbers['error_before']:.3g} -> {numbers['error_after']:.3g}"]
+    if "agreement_after" in numbers:
+        shares = [f"{100 * float(numbers[f'agreement_{when}']):.1f}" for when in ("before", "after")]
+        gains.insert(0, f"equal classes {' -> '.join(shares)} %")
+    return f"{how} in {numbers['seconds']:.3g} s; {', '.join(gains)} on {numbers['held_out']} held-out samples"
 
 
 def _skipped(training: Training) -> list[Finding]:

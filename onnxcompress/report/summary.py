@@ -172,8 +172,22 @@ def _latency_row(run: Mapping[str, Any]) -> Row:
 def pass_line(record: PassRecord) -> str:
     """What one pass changed, in few words."""
     parts = [units.change(key, record.before, record.after) for key in units.LABELS]
-    told = ", ".join(part for part in (zeros.told(record), *parts) if part)
+    told = ", ".join(part for part in (zeros.told(record), _trained(record), *parts) if part)
     return told or ("changed, at the same cost" if record.changed else "left the model as it was")
+
+
+def _trained(record: PassRecord) -> str:
+    """Steps and what they gained, where the pass trained."""
+    numbers = next((f.numbers for f in record.findings if f.code == "DISTILL-TRAINED"), {})
+    if not _numbers(numbers, "steps", "error_before", "error_after"):
+        return ""
+    steps = f"{numbers['steps']} steps"
+    if _numbers(numbers, "agreement_before", "agreement_after"):
+        before, after = (units.share(float(numbers[f"agreement_{when}"])) for when in ("before", "after"))
+        return f"{steps}, equal classes {before} -> {after}"
+    return (
+        f"{steps}, error {units.short(float(numbers['error_before']))} -> {units.short(float(numbers['error_after']))}"
+    )
 
 
 def group_findings(findings: list[Finding]) -> list[FindingGroup]:
