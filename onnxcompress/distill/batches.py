@@ -119,6 +119,18 @@ def runs_of(
             yield Run(run.arrays, len(run.indices) / of, _class_ids(labels), rows[run.indices])
 
 
+def parts_of(model: ir.Model, source: DataSource, indices: np.ndarray, size: int) -> list[Run]:
+    """The samples at `indices` in runs of at most `size`, so that they need no more memory than a training step.
+
+    Where the model fixes a smaller batch, the first few runs stand for all.
+    """
+    firsts = range(0, len(indices), size)
+    runs = (run for first in firsts for run in runs_of(model, source, indices[first : first + size], of=len(indices)))
+    parts = list(itertools.islice(runs, max(len(firsts), _MOST_RUNS)))
+    whole = sum(run.share for run in parts)
+    return [replace(run, share=run.share / whole) for run in parts]
+
+
 def _class_ids(labels: np.ndarray | None) -> torch.Tensor | None:
     """Labels as class ids; None where there are none, or they are not integers."""
     if labels is None or not np.issubdtype(labels.dtype, np.integer):

@@ -16,7 +16,7 @@ from onnxcompress.data import DataSource
 from onnxcompress.distill import taps as tapping
 from onnxcompress.distill.adoption import Adopted, adopt
 from onnxcompress.distill.augment import Light
-from onnxcompress.distill.batches import Batches, runs_of
+from onnxcompress.distill.batches import Batches, parts_of, runs_of
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
 from onnxcompress.distill.checks import gather, same_weights, start_checks
@@ -205,6 +205,7 @@ class _Distillation:
         habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
         tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, self.job.runtime, seat)
         trainer = Trainer(self.bridge, tutor or teacher, objective, batches, self._chosen(), habits, seat)
+        self.probe = parts_of(self.job.student, self.train, self.probed, settings.batch_size)
         trainer.set_units(self.probe)
         keeper = self._keeper()
         saved = None if keeper is None else keeper.load()

@@ -30,21 +30,21 @@ COMMAND = (
 FAILING = """
 import os, sys
 from onnxcompress.cli.app import main
-from onnxcompress.distill import trainer
+from onnxcompress.distill.optimization import Stepper
 from onnxcompress.errors import DataError
 
-backward, way = trainer.Trainer._backward, sys.argv[1]
+step, way = Stepper.step, sys.argv[1]
 steps = []
 
-def fail(self, runs):
-    steps.append(runs)
+def fail(self, backward, rate):
+    steps.append(rate)
     if os.environ["RANK"] == "1" and len(steps) == 3:
         if way == "error":
             raise DataError("cannot read sample 17", code="DATA-SAMPLE")
         os._exit(9)
-    return backward(self, runs)
+    return step(self, backward, rate)
 
-trainer.Trainer._backward = fail
+Stepper.step = fail
 main(sys.argv[2:])
 """
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from builders.distill_models import pictures, residual
 
-from onnxcompress.distill.batches import Batches
+from onnxcompress.distill.batches import Batches, parts_of
 from onnxcompress.distill.distributed import World, world
 
 
@@ -36,3 +37,11 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with world() as found:
         assert found == World(0, 1)
+
+
+def test_a_probe_in_parts_counts_every_sample_once():
+    parts = parts_of(residual(), pictures(50), np.arange(5, 47), 16)
+    assert [len(part.feeds["x"]) for part in parts] == [16, 16, 10]
+    assert sum(part.share for part in parts) == pytest.approx(1.0)
+    seen = np.concatenate([part.feeds["x"] for part in parts])
+    np.testing.assert_array_equal(seen, pictures(50).read(range(5, 47))["x"])

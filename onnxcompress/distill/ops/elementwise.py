@@ -142,6 +142,9 @@ def clip(node: OpNode, x: Any, low: Any = None, high: Any = None) -> Any:
             bounds.append(known.item() if known is not None else (low, high)[index - 1])
         else:
             bounds.append(node.attr(given))
+    if all(isinstance(bound, float) for bound in bounds) and bounds[0] <= bounds[1]:
+        # As torch's own ReLU6: its gradient is one kernel, that of clamp four.
+        return nnf.hardtanh(x, *bounds)
     return x if bounds == [None, None] else torch.clamp(x, min=bounds[0], max=bounds[1])
 
 
@@ -280,8 +283,10 @@ def _hardmax(x: torch.Tensor, axis: int) -> torch.Tensor:
 
 def call_softmax(x: torch.Tensor, axis: int) -> torch.Tensor:
     """Softmax along `axis`; a fully masked row gives NaN as in ONNX, but a zero gradient instead of NaN."""
+    probabilities = nnf.softmax(x, axis)
+    # A masked row is NaN throughout: one element of each tells, and to look at all costs as much as the softmax.
+    if not bool(torch.isnan(probabilities.narrow(axis, 0, min(1, x.shape[axis]))).any()):
+        return probabilities
     dead = torch.isneginf(x).all(axis, keepdim=True)
-    if not bool(dead.any()):
-        return nnf.softmax(x, axis)
     probabilities = nnf.softmax(torch.where(dead, torch.zeros_like(x), x), axis)
     return torch.where(dead, torch.full_like(x, torch.nan), probabilities)
