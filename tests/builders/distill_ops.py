@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from builders.op_cases import OpCase
-from builders.op_families import quantized, sampling
+from builders.op_families import attention, quantized, sampling
 
 CASES: dict[str, OpCase] = {}
 REFUSED: dict[str, tuple[OpCase, str]] = {}
-for _family in (quantized, sampling):
+for _family in (attention, quantized, sampling):
     CASES.update(_family.CASES)
     REFUSED.update(_family.REFUSED)

@@ -4,6 +4,7 @@ from onnxcompress.distill.ops import (
     attention,
     elementwise,
     folding,
+    fused_attention,
     indexing,
     linear,
     movement,
@@ -15,6 +16,7 @@ from onnxcompress.distill.ops import (
     recurrent,
     reduction,
     resize,
+    rotary,
     sampling,
 )
 from onnxcompress.distill.ops.table import OpFunction, OpNode, OpTable, call
@@ -24,6 +26,7 @@ for _family in (
     attention,
     elementwise,
     folding,
+    fused_attention,
     indexing,
     linear,
     movement,
@@ -35,6 +38,7 @@ for _family in (
     recurrent,
     reduction,
     resize,
+    rotary,
     sampling,
 ):
     TABLE.update(_family.OPS)
