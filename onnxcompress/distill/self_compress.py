@@ -153,7 +153,8 @@ class Machine(Generic[S]):
         self._student, self._accepted = student, None
         self._rate, self._repair = 1.0, True
         self._stages: list[Stage] = []
-        self._until = 0.0
+        # Where the stage's part of the budget ends, and what the last cut took of it.
+        self._until, self._price = 0.0, 0.0
 
     def run(self) -> Outcome[S]:
         """Go on until a stop."""
@@ -188,14 +189,23 @@ class Machine(Generic[S]):
         return helped and (self._world.left() > self._until or not self._close)
 
     def _prune(self) -> Stop | None:
-        stage, plan = self._stages[-1], self._plan
-        smaller = self._world.prune(self._student, max(plan.target, stage.cost - plan.cut))
+        stage, plan, before = self._stages[-1], self._plan, self._world.left()
+        smaller = self._world.prune(self._student, max(plan.target, stage.cost - self._cut(stage.cost)))
         if smaller is None:
             return Stop.EXHAUSTED
         self._student = smaller
         self._rate, self._repair = max(plan.floor, stage.rate * plan.rewind), True
-        self._enter(self._rate, self._world.gap(smaller))
+        gap = self._world.gap(smaller)
+        self._price = before - self._world.left()
+        self._enter(self._rate, gap)
         return None
+
+    def _cut(self, cost: float) -> float:
+        """What is taken off: the plan's part, more where time for so many cuts is short: half of it is for training."""
+        if not self._price:
+            return self._plan.cut
+        affordable = max(1, int(self._world.left() / 2 / self._price))
+        return max(self._plan.cut, (cost - self._plan.target) / affordable)
 
     def _decay(self) -> Stop | None:
         self._rate *= self._plan.decay
@@ -205,11 +215,12 @@ class Machine(Generic[S]):
         return self._reached or Stop.RATE
 
     def _enter(self, rate: float, gap: Gap) -> None:
-        """Begin a stage; the time that is left is shared evenly by the stages to come."""
+        """Begin a stage; what the cuts to come leave of the time is shared evenly by the stages to come."""
         cost, left = self._world.cost(self._student), self._world.left()
         self._stages.append(Stage(cost, rate, gap))
         to_come = math.ceil(max(0.0, cost - self._plan.target) / self._plan.cut)
-        self._until = left - left / (to_come + _LAST) if to_come else 0.0
+        spare = max(0.0, left - to_come * self._price)
+        self._until = left - spare / (to_come + _LAST) if to_come else 0.0
         self._accept()
 
     def _accept(self) -> None:

@@ -21,7 +21,7 @@ class Student:
 
 @dataclass
 class Fake:
-    """Training halves the error down to `bottom`; a cut adds `damage`; every call takes `price` time.
+    """Training halves the error down to `bottom`; a cut adds `damage`; they take `price` and `cutting`.
 
     Attributes:
         log: What was asked for, in order.
@@ -30,6 +30,7 @@ class Fake:
     bottom: float = 0.01
     damage: float = 0.08
     price: float = 0.0
+    cutting: float = 0.0
     smallest: float = 0.0
     log: list[str] = field(default_factory=list)
     spent: float = 0.0
@@ -45,6 +46,7 @@ class Fake:
         return replace(student, error=error), Gap(error, error)
 
     def prune(self, student: Student, goal: float) -> Student | None:
+        self.spent += self.cutting
         self.log.append(f"prune {goal:g}")
         if student.cost <= self.smallest:
             return None
@@ -116,6 +118,14 @@ def test_the_budget_ends_it_and_is_shared_by_the_stages():
     trained = [s.trainings for s in done.stages]
     assert trained[0] == 0
     assert trained[3] > 2 * (trained[1] + trained[2]), "the last stage has the time of six"
+
+
+def test_where_time_is_short_cuts_are_fewer_and_larger_so_that_the_target_is_reached():
+    world = Fake(bottom=0.0, damage=0.01, price=0.1, cutting=0.3)
+    done = run(world)
+    assert [e for e in world.log if e.startswith("prune")] == ["prune 80", "prune 40"], "0.7 left: one more cut at 0.3"
+    assert done.stop is Stop.TARGET
+    assert done.stages[-1].trainings > 0
 
 
 def test_a_student_that_a_cut_has_hardly_hurt_is_cut_again_without_training():
