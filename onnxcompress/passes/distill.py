@@ -12,6 +12,7 @@ from onnxcompress.passes.base import Context, Effect, Pass, option
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnxcompress.errors import CompressError
     from onnxcompress.report import Finding
 
 
@@ -98,13 +99,17 @@ class Distill(Pass):
         return {name: value for name, value in super().spec().items() if name != "resume"}
 
     def check(self) -> None:
-        """Refuse what makes no sense.
+        """Refuse what makes no sense, and a machine without torch, before any file is read.
 
         Raises:
             UsageError: Naming the option.
         """
+        import importlib.util
+
         from onnxcompress.errors import UsageError
 
+        if importlib.util.find_spec("torch") is None:
+            raise _no_torch()
         self._seconds()
         for name, fine, wanted in self._limits():
             if not fine:
@@ -146,12 +151,16 @@ def _room() -> Any:
     """
     import importlib
 
-    from onnxcompress.errors import UsageError
-
     try:
         return importlib.import_module("onnxcompress.distill.distillation")
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        what, hint = "cannot distill", "Install it with: pip install 'onnxcompress[distill]'"
-        raise UsageError(what, why="torch is not installed", hint=hint, code="USAGE-NO-TORCH") from error
+        raise _no_torch() from error
+
+
+def _no_torch() -> CompressError:
+    from onnxcompress.errors import UsageError
+
+    what, hint = "cannot distill", "Install it with: pip install 'onnxcompress[distill]'"
+    return UsageError(what, why="torch is not installed", hint=hint, code="USAGE-NO-TORCH")

@@ -15,7 +15,7 @@ from onnxcompress.report.summary import (
     quality_rows,
     zero_rows,
 )
-from onnxcompress.report.units import LABELS, cost, times
+from onnxcompress.report.units import LABELS, cost, short, times
 from onnxcompress.report.zeros import layers, standing
 
 
@@ -29,7 +29,13 @@ def to_html(report: Report) -> str:
         headline=headline(report),
         sections=_sections(report),
         passes=[
-            {"record": r, "line": pass_line(r), "options": _options(r.spec), "bar": _bar(report, r.after)}
+            {
+                "record": r,
+                "line": pass_line(r),
+                "options": _options(r.spec),
+                "checks": _checks(r.checks),
+                "bar": _bar(report, r.after),
+            }
             for r in report.passes
         ],
         steps=_steps(report),
@@ -68,6 +74,12 @@ def _sections(report: Report) -> list[tuple[str, list[Row]]]:
 
 def _options(spec: dict[str, object]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in spec.items() if key != "pass")
+
+
+def _checks(checks: dict[str, object]) -> list[tuple[str, str]]:
+    """Figures of the verification in few digits; those of single outputs are in the JSON."""
+    plain = [(key, value) for key, value in checks.items() if not isinstance(value, dict)]
+    return [(k, " to ".join(map(short, v)) if isinstance(v, list | tuple) else short(v)) for k, v in plain]
 
 
 def _bar(report: Report, after: dict[str, int]) -> float | None:

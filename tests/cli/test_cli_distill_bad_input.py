@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_a_folder_that_is_not_there_is_told_before_any_work(cli: CommandLine, fo
     outcome = distill(cli, folder, "-o", str(folder / "none" / "out.onnx"))
     refused(outcome, folder, 6, "there is no folder")
     assert "distill:" not in outcome.err
+
+
+def test_without_torch_the_line_that_installs_it_comes_before_any_work(
+    cli: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    outcome = distill(cli, folder)
+    refused(outcome, folder, 2, "torch is not installed", "pip install 'onnxcompress[distill]'")
+    assert outcome.err.count("\n") == 1
 
 
 def test_made_up_samples_are_told_twice(cli: CommandLine, folder: Path) -> None:

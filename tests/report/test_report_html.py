@@ -81,3 +81,11 @@ def test_the_headline_names_what_changed() -> None:
 def test_a_report_without_passes_or_data_is_a_page_too() -> None:
     assert "Passes" not in to_html(Report())
     _parse(Report())
+
+
+def test_checks_are_short_and_leave_single_outputs_to_the_json() -> None:
+    report = full_report()
+    report.passes[0].checks = {"cosine": 0.97254321, "interval": [-0.01234567, 0.1], "outputs": {"y": {"max_abs": 1.0}}}
+    page = to_html(report).split("The whole report as JSON")[0]
+    assert "cosine = 0.9725<br>interval = -0.01235 to 0.1<br>" in page
+    assert "outputs =" not in page

@@ -52,6 +52,17 @@ def test_pass_line_covers_all_three_outcomes() -> None:
     assert pass_line(PassRecord("p", {}, True, 0.0, one, costs(1, 1, 1, 3))) == "nodes 1 -> 3"
 
 
+def test_pass_line_of_a_training_has_steps_and_gain() -> None:
+    one = costs(1, 1, 1, 1)
+    shares = {"steps": 40, "error_before": 2.0, "error_after": 0.5, "agreement_before": 0.125, "agreement_after": 0.8}
+    errors = {key: value for key, value in shares.items() if "agreement" not in key}
+    lines = [
+        pass_line(PassRecord("distill", {}, True, 0.0, one, one, [Finding("DISTILL-TRAINED", "m", numbers=numbers)]))
+        for numbers in (shares, errors)
+    ]
+    assert lines == ["40 steps, equal classes 12.50 % -> 80.00 %", "40 steps, error 2 -> 0.5"]
+
+
 def test_findings_are_grouped_by_code_with_warnings_first() -> None:
     many = [Finding("A", "a", f"n{i}") for i in range(3)]
     groups = group_findings([*many, Finding("B", "b", "m", Severity.WARNING)])
