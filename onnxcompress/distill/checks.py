@@ -211,7 +211,7 @@ def _undecided(answer: Answer, arrays: Sequence[np.ndarray], evidence: Evidence)
 def _entropies(answer: Answer, array: np.ndarray) -> np.ndarray:
     """-sum p log p / log C of each sample, positions averaged."""
     p = np.moveaxis(array.astype(np.float64), answer.axis, -1)
-    if answer.kind == "logits":
+    if answer.teacher_kind == "logits":
         p = np.exp(p - p.max(-1, keepdims=True))
     p = p / np.maximum(p.sum(-1, keepdims=True), 1e-30)
     entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(-1) / np.log(p.shape[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -11,13 +11,14 @@ import onnx_ir as ir
 from onnxcompress import graph
 from onnxcompress.distill import taps as tapping
 from onnxcompress.distill.adoption import Adopted, is_renamed
+from onnxcompress.distill.losses.detection import Part, find_parts
 from onnxcompress.distill.outputs import Answer, classify
 from onnxcompress.distill.taps import Tap
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.errors import ModelError
 from onnxcompress.runtime_options import RuntimeOptions
 
-_FOREIGN = False
+_MAP = 3
 _HINT = "Pair other outputs with --pair STUDENT=TEACHER, or give the model that the student was made from."
 
 
@@ -29,16 +30,30 @@ class Comparison:
         answers: Those that stand for the outputs.
         taps: Inner ones.
         power: The teacher's mean square of each, over some samples.
+        detections: Parts of the outputs of a detector.
+        sizes: The student's number of classes or values, of outputs whose sets differ.
     """
 
     answers: tuple[Answer, ...]
     taps: tuple[Tap, ...]
     power: Mapping[str, float]
+    detections: tuple[Part, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def classes(self) -> bool:
         """True where an output is a choice among classes."""
         return any(a.classes for a in self.answers)
+
+    @property
+    def foreign(self) -> tuple[Answer, ...]:
+        """Outputs whose sets of classes or values differ."""
+        return tuple(a for a in self.answers if a.foreign)
+
+    @property
+    def maps(self) -> tuple[Tap, ...]:
+        """Taps that have positions beside channels."""
+        return tuple(t for t in self.taps if t.rank >= _MAP)
 
 
 def compare(
@@ -73,7 +88,9 @@ def compare(
     taps = _taps(student, adopted, names, sizes, full)
     views = {t.name: t.teacher_view(tensors[t.name]) for t in taps}
     answers = _answers(student, teacher, {n: tensors[n] for n in outputs}, sizes, feeds, runtime)
-    return Comparison(answers, tuple(taps), powers({n: tensors[n] for n in outputs} | views))
+    power = powers({n: tensors[n] for n in outputs} | views)
+    widths = {a.name: sizes[a.name][a.axis] for a in answers if a.foreign}
+    return Comparison(answers, tuple(taps), power, find_parts(answers, tensors), widths)
 
 
 def _taps(
@@ -102,10 +119,10 @@ def _answers(
 ) -> tuple[Answer, ...]:
     """The answers by the teacher's kind; of a student that is no copy of it, by its own kind too."""
     differing = {n: _foreign_axis(n, sizes[n], a.shape) for n, a in tensors.items() if a.shape != sizes[n]}
-    theirs = classify(teacher, tensors)
+    theirs = classify(teacher, tensors, feeds)
     if not differing and not is_renamed(teacher):
         return tuple(theirs)
-    mine = classify(student, Teacher(student, list(tensors), (), runtime).arrays(feeds))
+    mine = classify(student, Teacher(student, list(tensors), (), runtime).arrays(feeds), feeds)
     return tuple(_both(a, b, differing.get(a.name)) for a, b in zip(mine, theirs, strict=True))
 
 
@@ -122,7 +139,7 @@ def _foreign_axis(name: str, mine: tuple[int, ...], theirs: tuple[int, ...]) -> 
         ModelError: Where there are more, or the batch differs.
     """
     axes = [i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b]
-    if len(mine) == len(theirs) and len(axes) == 1 and axes[0] > 0 and _FOREIGN:
+    if len(mine) == len(theirs) and len(axes) == 1 and axes[0] > 0:
         return axes[0]
     why = f"the student gives {list(mine)}, the teacher {list(theirs)}"
     what, where = "teacher and student do not fit", f"output {name!r}"

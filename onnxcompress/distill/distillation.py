@@ -20,14 +20,14 @@ from onnxcompress.distill.batches import Batches, parts_of, runs_of
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
 from onnxcompress.distill.checks import gather, same_weights, start_checks
-from onnxcompress.distill.comparison import compare, is_quantized, is_reshaped, tensor_names
+from onnxcompress.distill.choosing import choose
+from onnxcompress.distill.comparison import compare, is_quantized, tensor_names
 from onnxcompress.distill.cotraining import tutor_of
 from onnxcompress.distill.course import Habits, Training
 from onnxcompress.distill.distributed import World, world
-from onnxcompress.distill.losses.recipe import automatic, parse_loss, usable, without_hints
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
-from onnxcompress.distill.objective import Objective, build
+from onnxcompress.distill.objective import Objective
 from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.pairing import parse_pairs
 from onnxcompress.distill.repair import find_points, repair
@@ -128,8 +128,9 @@ class _Distillation:
     def run(self) -> list[Finding]:
         """Repair, train, judge, write."""
         pair, settings = self.pair, self.settings
-        terms = self._terms()
-        objective = build(terms, pair, settings.temperature)
+        student, probe = self.job.student, self.probe[0]
+        objective, told = choose(student, self.job.teacher, pair, probe, self.bridge, settings)
+        terms, self.findings = objective.weights, [*self.findings, *told]
         teacher = Teacher(self.job.teacher, objective.names, pair.taps, self.job.runtime)
         evidence = gather(self.probe, pair.answers, teacher, self.train, self.probed)
         self.findings += start_checks(self.job.student, self.job.teacher, evidence, terms)
@@ -155,18 +156,6 @@ class _Distillation:
     def _examiner(self, source: DataSource, teacher: Teacher) -> Examiner:
         answers, power = self.pair.answers, self.pair.power
         return Examiner(self.job.student, source, answers, teacher, power, batch=self.settings.batch_size)
-
-    def _terms(self) -> dict[str, float]:
-        """Weights of the loss terms, asked for or by kind of student."""
-        classes, count = self.pair.classes, len(self.pair.taps)
-        if self.settings.loss != "auto":
-            labels = self.probe[0].labels is not None
-            return usable(parse_loss(self.settings.loss), classes=classes, taps=count, labels=labels)
-        student, teacher = self.job.student, self.job.teacher
-        reshaped, quantized = is_reshaped(student, teacher), is_quantized(student)
-        if not count and (reshaped or not quantized):
-            self.findings.append(without_hints())
-        return automatic(quantized=quantized, reshaped=reshaped, classes=classes, taps=count)
 
     def _repair(self, guide: Examiner) -> None:
         """Re-normalise the layers; kept only where it brings the student closer."""

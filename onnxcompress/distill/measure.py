@@ -12,6 +12,8 @@ import torch
 from onnxcompress.data import DataSource
 from onnxcompress.distill.batches import runs_of
 from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.losses.base import Tensors
+from onnxcompress.distill.losses.labels import label_error
 from onnxcompress.distill.losses.soft import soft_targets
 from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.outputs import Answer
@@ -101,6 +103,10 @@ class Examiner:
             for start in range(0, count, batch)
             for run in runs_of(model, source, np.arange(start, min(start + batch, count)), of=count)
         ]
+        ids = [run.labels for run, _ in self._runs]
+        self._largest = (
+            None if any(y is None for y in ids) else max((int(y.max()) for y in ids if y is not None), default=0)
+        )
 
     def measure(self, bridge: Bridge) -> Closeness:
         """The student as it is now."""
@@ -109,14 +115,37 @@ class Examiner:
         with torch.no_grad():
             for run, teacher in self._runs:
                 student = bridge.specialise(run.feeds, extra).run(run.feeds)
-                error += run.share * float(np.mean([self._error(a, student, teacher) for a in self._answers]))
-                for answer in (a for a in self._answers if a.classes):
+                error += run.share * float(
+                    np.mean([self._error(a, student, teacher, run.labels) for a in self._answers])
+                )
+                for answer in (a for a in self._answers if a.classes and not a.foreign):
                     equal = student[answer.name].argmax(answer.axis) == teacher[answer.name].argmax(answer.axis)
                     hits, total = hits + float(equal.sum()), total + equal.numel()
         return Closeness(hits / total if total else None, error, int(total))
 
-    def _error(self, answer: Answer, student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor]) -> float:
+    def _error(self, answer: Answer, student: Tensors, teacher: Tensors, labels: torch.Tensor | None) -> float:
         mine, theirs = student[answer.name], teacher[answer.name]
+        if answer.foreign:
+            known = answer.classes and self._largest is not None and self._largest < mine.shape[answer.axis]
+            return _foreign_error(answer, mine, theirs, labels if known else None)
         if answer.classes:
             return float(soft_targets(mine, theirs, answer, 1.0))
         return float(squared_error(mine, theirs, self._power[answer.name]))
+
+
+def _foreign_error(answer: Answer, mine: torch.Tensor, theirs: torch.Tensor, labels: torch.Tensor | None) -> float:
+    """Cross-entropy with labels where there are any, else how unlike the teacher's the relations of samples are."""
+    if labels is not None:
+        return float(label_error(mine[: len(labels)], labels, answer))
+    rows = [tensor.movedim(answer.axis, -1).flatten(0, -2) for tensor in (mine, theirs)]
+    return float(unlikeness(*rows))
+
+
+def unlikeness(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """1 - linear CKA (Kornblith et al. 2019, 1905.00414) of two sets of rows: 0 where one is the other, turned.
+
+    1 - |Y^T X|_F^2 / (|X^T X|_F |Y^T Y|_F) of centred rows; 1 where either does not vary.
+    """
+    x, y = (t.double() - t.double().mean(0) for t in (mine, theirs))
+    size = torch.linalg.norm(x.T @ x) * torch.linalg.norm(y.T @ y)
+    return 1 - (torch.linalg.norm(y.T @ x).square() / size if float(size) > 0 else torch.zeros(()))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from onnxcompress.distill.comparison import Comparison
+from onnxcompress.distill.losses.attention import Attention
 from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.cosine import Cosine
+from onnxcompress.distill.losses.detection import Detection
+from onnxcompress.distill.losses.entropy import Entropy
 from onnxcompress.distill.losses.hints import Hints
 from onnxcompress.distill.losses.labels import Labels
 from onnxcompress.distill.losses.soft import SoftTargets
 from onnxcompress.distill.losses.squares import Squares
+from onnxcompress.distill.losses.standard import Standardised
+from onnxcompress.distill.losses.transfer import Transfer
 
 
 @dataclass
@@ -58,24 +64,39 @@ class Objective:
         return max(self.first.get(part.name, 1.0), 1e-12) if part.relative else 1.0
 
 
-def build(weights: Mapping[str, float], pair: Comparison, temperature: float = 4.0) -> Objective:
+def build(
+    weights: Mapping[str, float],
+    pair: Comparison,
+    temperature: float = 4.0,
+    temperatures: Mapping[str, float] | None = None,
+    heads: Callable[[], Term] | None = None,
+) -> Objective:
     """The objective of a pair.
 
     Args:
         weights: Weight of each term by name.
         pair: What is compared.
         temperature: T of soft targets.
+        temperatures: T of single terms.
+        heads: Makes the regularizer of the last layers.
     """
-    return Objective(
-        tuple(_part(name, pair, temperature) for name in weights), dict(weights), tuple(a.name for a in pair.answers)
-    )
+    heat = dict.fromkeys(("kl", "wt"), temperature) | dict(temperatures or {})
+    made = _makers(pair, heat) | ({"head-norm": heads} if heads else {})
+    return Objective(tuple(made[name]() for name in weights), dict(weights), tuple(a.name for a in pair.answers))
 
 
-def _part(name: str, pair: Comparison, temperature: float) -> Term:
-    made = {
-        "hints": lambda: Hints(pair.taps, pair.power),
-        "mse": lambda: Squares(pair.answers, pair.power),
-        "kl": lambda: SoftTargets(pair.answers, pair.power, temperature),
-        "ce": lambda: Labels(next(a for a in pair.answers if a.classes)),
+def _makers(pair: Comparison, heat: Mapping[str, float]) -> dict[str, Callable[[], Term]]:
+    answers, power = pair.answers, pair.power
+    classes = tuple(a for a in answers if a.classes)
+    return {
+        "hints": lambda: Hints(pair.taps, power),
+        "at": lambda: Attention(pair.maps),
+        "kl": lambda: SoftTargets(answers, power, heat["kl"]),
+        "std": lambda: Standardised(classes, heat.get("std", 2.0)),
+        "mse": lambda: Squares(answers, power),
+        "cos": lambda: Cosine(answers),
+        "wt": lambda: Transfer(answers, power, heat["wt"]),
+        "det": lambda: Detection(pair.detections),
+        "ce": lambda: Labels(classes[0]),
+        "entropy": lambda: Entropy(classes),
     }
-    return made[name]()

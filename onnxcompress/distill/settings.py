@@ -27,6 +27,9 @@ class Settings:
         patience: Measurements without a gain after which training stops; 0 for never.
         close: Share of equal classes at which there is nothing more to gain; 1 for never.
         accept_worse: Write a student that came out worse.
+        alpha: Weight of the teacher against labels; None leaves labels to `loss`.
+        beta: Weight of the entropy of the student's class outputs.
+        head_norm: Weight of the regularizer of the last layer.
         hint: ``STUDENT=TEACHER`` inner tensors to compare.
         pair: The same for outputs whose names differ.
         map_teacher: The same for inputs.
@@ -51,6 +54,9 @@ class Settings:
     patience: int = 0
     close: float = 0.995
     accept_worse: bool = False
+    alpha: float | None = None
+    beta: float = 0.0
+    head_norm: float = 0.0
     hint: tuple[str, ...] = ()
     pair: tuple[str, ...] = ()
     map_teacher: tuple[str, ...] = ()

@@ -39,12 +39,16 @@ class Tap:
     Attributes:
         name: Its name in both graphs.
         kept: By axis, the teacher's indices that the student still has.
-        axis: The channel axis, where the student's tensor is compared through a learned projection of its channels.
+        channel: The channel axis.
+        rank: Number of axes.
+        projected: The student's channels are compared through a learned projection.
     """
 
     name: str
     kept: Mapping[int, np.ndarray] = field(default_factory=dict)
-    axis: int | None = None
+    channel: int = 1
+    rank: int = 4
+    projected: bool = False
 
     def teacher_view(self, array: np.ndarray) -> np.ndarray:
         """The teacher's tensor, cut to what the student has."""
@@ -110,7 +114,7 @@ def projected(
         # Behind the channels of a picture come its sizes, which pooling brings together.
         fixed = range(axis) if axis == 1 and len(mine) > 2 else (i for i in range(len(mine)) if i != axis)
         if len(mine) == len(theirs) >= 2 and all(mine[i] == theirs[i] for i in fixed):
-            found.append(Tap(name, axis=axis))
+            found.append(Tap(name, channel=axis, rank=len(mine), projected=True))
     return found
 
 
@@ -139,13 +143,14 @@ def spread(taps: list[Tap]) -> list[Tap]:
 
 
 def _tap(student: ir.Model, name: str, mine: tuple[int, ...], teacher: tuple[int, ...]) -> Iterator[Tap]:
+    channel = channel_axis(next(v for node in student.graph for v in node.outputs if v.name == name), len(mine))
     if mine == teacher:
-        yield Tap(name)
+        yield Tap(name, channel=channel, rank=len(mine))
         return
     kept = {int(a): np.asarray(i, dtype=np.int64) for a, i in student.meta.get(KEPT, {}).get(name, {}).items()}
     cut = tuple(len(kept[a]) if a in kept else size for a, size in enumerate(teacher))
     if cut == mine and all(int(i.max(initial=0)) < teacher[a] for a, i in kept.items()):
-        yield Tap(name, kept)
+        yield Tap(name, kept, channel, len(mine))
 
 
 def _block_outputs(model: ir.Model) -> Iterator[str]:

@@ -30,7 +30,12 @@ class Distill(Pass):
     )
     batch_size: int = option(64, "Samples in one step.")
     lr: str = option("auto", "Peak learning rate: a number, or auto for a short trial of three.")
-    loss: str = option("auto", "auto, or terms of hints, kl, mse, ce with weights, e.g. hints:0.8,kl:0.2.")
+    loss: str = option(
+        "auto",
+        "auto, or terms with weights, e.g. hints:0.8,kl:0.2 or std:1@T=2: hints (inner tensors), at (attention), kl "
+        "(soft targets), std (standardised logits), mse, cos (embeddings), wt (a learned matrix maps the teacher's "
+        "output to the student's), det (detectors before suppression), ce (labels).",
+    )
     temperature: float = option(4.0, "Temperature of the soft targets.")
     optimizer: str = option("adamw", "Optimizer.", choices=("adamw", "sgd"))
     train: str = option("all", "Which weights move.", choices=("all", "weights", "bias", "norm"))
@@ -39,6 +44,9 @@ class Distill(Pass):
     augment: str = option(
         "none", "Views of the samples: as they are, or shifted and levelled a little.", choices=("none", "light")
     )
+    alpha: float | None = option(None, "Weight of the teacher, the rest to 1 on labels; without it the loss decides.")
+    beta: float = option(0.0, "Weight of the entropy of the student's answers; below 0 makes them less decided.")
+    head_norm: float = option(0.0, "Weight that keeps the last layer's vectors as long as the teacher's, e.g. 0.01.")
     hint: tuple[str, ...] = option(
         (),
         "Compare this inner tensor of the student with that of the teacher: STUDENT=TEACHER; instead of those found.",
@@ -84,6 +92,9 @@ class Distill(Pass):
             patience=self.patience,
             close=self.close,
             accept_worse=self.accept_worse,
+            alpha=self.alpha,
+            beta=self.beta,
+            head_norm=self.head_norm,
             hint=self.hint,
             pair=self.pair,
             map_teacher=self.map_teacher,
@@ -124,6 +135,9 @@ class Distill(Pass):
         yield "steps", self.steps is None or self.steps >= 0, "0 or more"
         yield "batch_size", self.batch_size > 0, "a positive number"
         yield "temperature", 0 < self.temperature < 1e6, "a positive number"
+        yield "alpha", self.alpha is None or 0 <= self.alpha <= 1, "from 0 to 1"
+        yield "beta", abs(self.beta) < 1e6, "a number"
+        yield "head_norm", 0 <= self.head_norm < 1e6, "0 or more"
         yield "ema", 0 <= self.ema < 1, "from 0 to below 1"
         yield "patience", self.patience >= 0, "0 or more"
         yield "teacher_lr_mult", 0 <= self.teacher_lr_mult <= 1000, "from 0 to 1000"

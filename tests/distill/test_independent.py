@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from builders.distill_models import array, model, pictures, residual, set_weight
 
+from onnxcompress.data import ArraySource
 from onnxcompress.distill.distillation import Job, distill
 from onnxcompress.distill.settings import Settings
 from onnxcompress.errors import ModelError
@@ -109,3 +110,76 @@ def test_hints_of_tensors_that_no_projection_brings_together_are_refused():
         train(small(), residual(), hint=("vector=block2",))
     assert "[" in caught.value.why
     assert "'vector'" in caught.value.where
+
+
+def labelled(count: int, seed: int = 1):
+    """Pictures with the teacher's class modulo two as label."""
+    source = data(count, seed)
+    x = source.read(range(count))["picture"]
+    return ArraySource({"picture": x}, Session(residual()).run({"x": x})["logits"].argmax(1) % 2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "alpha", "told_loss"), [("auto", None, "wt:0.5,ce:0.5"), ("wt", 0.9, "wt:0.9,ce:0.1")]
+)
+def test_a_student_of_other_classes_learns_through_a_matrix_and_labels(loss, alpha, told_loss):
+    student, unseen = small(classes=2), labelled(600, 9)
+    chosen = Settings(steps=150, batch_size=32, rate=1e-2, loss=loss, alpha=alpha)
+    findings = distill(Job(student, residual(), labelled(400), unseen, chosen, RuntimeOptions(threads=1)))
+    assert told(findings)["loss"] == told_loss
+    assert "DISTILL-CLASSES" in [f.code for f in findings]
+    x = unseen.read(range(600))["picture"]
+    right = Session(student).run({"picture": x})["answer"].argmax(1) == unseen.labels(np.arange(600))
+    assert right.mean() > 0.65
+
+
+def test_a_student_of_other_classes_learns_without_labels_too():
+    """Its outputs then relate the samples as the teacher's do; what it calls a class is its own affair."""
+    findings = train(small(classes=6), residual())
+    assert told(findings)["loss"] == "wt:1"
+    assert told(findings)["error_after"] < 0.7 * told(findings)["error_before"]
+
+
+def test_regularizers_ride_along():
+    findings = train(small(), residual(), beta=0.05, head_norm=0.01, loss="wt")
+    assert told(findings)["loss"] == "wt:1,entropy:0.05,head-norm:0.01"
+    assert told(findings)["agreement_after"] > told(findings)["agreement_before"]
+
+
+@pytest.mark.parametrize("loss", ["std", "std:1@T=4", "cos", "mse", "wt", "kl:1,at:0.5"])
+def test_every_output_term_teaches(loss):
+    hint = ("second=block2",) if "at" in loss else ()
+    findings = train(small(), residual(), loss=loss, hint=hint)
+    assert told(findings)["agreement_after"] > told(findings)["agreement_before"] + 0.05
+
+
+def test_labels_that_no_class_of_the_student_has_are_left_out():
+    source = labelled(100)
+    odd = ArraySource({"picture": source.read(range(100))["picture"]}, np.arange(100) % 4)
+    findings = distill(Job(small(classes=2), residual(), odd, None, Settings(steps=2, rate=1e-3)))
+    assert "wt:1" in [f.numbers.get("loss") for f in findings]
+
+
+PIXELS = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 3, 12, 12] picture) => (float[N, 5, 12, 12] classes) {
+    a = Conv <pads = [1, 1, 1, 1]> (picture, k1)
+    r = Relu (a)
+    classes = Conv <pads = [1, 1, 1, 1]> (r, k2)
+}
+"""
+
+
+def test_a_segmentation_is_distilled_pixel_by_pixel():
+    rng = np.random.default_rng(0)
+    kernels = {"k1": rng.normal(size=(8, 3, 3, 3)), "k2": rng.normal(size=(5, 8, 3, 3))}
+    teacher = model(PIXELS, {n: k.astype(np.float32) for n, k in kernels.items()})
+    student = clone(teacher)
+    set_weight(student, "k1", array(student, "k1")[:5])
+    set_weight(student, "k2", array(student, "k2")[:, :5])
+    findings = train(student, teacher, steps=60, loss="kl")
+    numbers = told(findings)
+    assert numbers["agreement_after"] > numbers["agreement_before"] + 0.05
+    x = data(600, 9).read(range(600))
+    equal = Session(student).run(x)["classes"].argmax(1) == Session(teacher).run(x)["classes"].argmax(1)
+    assert float(equal.mean()) == pytest.approx(numbers["agreement_after"], abs=1e-3)

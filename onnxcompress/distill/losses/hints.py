@@ -44,9 +44,9 @@ class Hints(Term):
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Fit the projections."""
         for tap in self.taps:
-            if tap.axis is not None:
-                pairs = [_brought_together(tap.axis, s.student[tap.name], s.teacher[tap.name]) for s in samples]
-                given, wanted = (rows(tensors, tap.axis) for tensors in zip(*pairs, strict=True))
+            if tap.projected:
+                pairs = [_brought_together(tap.channel, s.student[tap.name], s.teacher[tap.name]) for s in samples]
+                given, wanted = (rows(tensors, tap.channel) for tensors in zip(*pairs, strict=True))
                 self.projections[tap.name] = fitted(given, wanted)
 
     def value(self, sample: Sample) -> torch.Tensor:
@@ -54,9 +54,9 @@ class Hints(Term):
         return torch.stack([self._one(t, sample.student[t.name], sample.teacher[t.name]) for t in self.taps]).mean()
 
     def _one(self, tap: Tap, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-        if tap.axis is not None:
-            student, teacher = _brought_together(tap.axis, student, teacher)
-            student = self.projections[tap.name](student, tap.axis)
+        if tap.projected:
+            student, teacher = _brought_together(tap.channel, student, teacher)
+            student = self.projections[tap.name](student, tap.channel)
         return squared_error(student, teacher, self.power[tap.name])
 
 

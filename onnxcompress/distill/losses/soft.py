@@ -16,9 +16,7 @@ from onnxcompress.distill.outputs import Answer
 
 def soft_targets(student: torch.Tensor, teacher: torch.Tensor, answer: Answer, temperature: float) -> torch.Tensor:
     """Mean over all positions of the divergence along the class axis, times T^2."""
-    return divergence(
-        logits(student, answer.kind), logits(teacher, answer.theirs or answer.kind), answer.axis, temperature
-    )
+    return divergence(logits(student, answer.kind), logits(teacher, answer.teacher_kind), answer.axis, temperature)
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor, axis: int, temperature: float) -> torch.Tensor:
