@@ -35,7 +35,7 @@ def load_function(spec: str) -> Callable[..., Any]:
     path = Path(file).absolute()
     if not path.is_file():
         raise UsageError(f"there is no file {file}", where=spec, hint="Check the path.", code="USAGE-SCRIPT")
-    function = getattr(_run_file(path), name, None)
+    function = getattr(run_file(path), name, None)
     if not callable(function):
         raise UsageError(
             f"{path.name} has no function {name!r}", hint=f"Define `def {name}(...)` there.", code="USAGE-SCRIPT"
@@ -95,7 +95,12 @@ def _metric_failed(spec: str, why: str) -> DataError:
     return DataError("the metric failed", where=spec, why=why, hint=hint, code="DATA-METRIC")
 
 
-def _run_file(path: Path) -> object:
+def run_file(path: Path) -> object:
+    """The module that a file makes; this runs its code.
+
+    Raises:
+        UsageError: Where it fails.
+    """
     _log.warning("running the code of %s", path.name)
     name = f"onnxcompress_script_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     module_spec = importlib.util.spec_from_file_location(name, path)

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from onnxcompress.distill.custom_ops import CustomOp
 from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.recording import Recorder
 from onnxcompress.distill.scales import Scales, find_scales
@@ -52,6 +53,7 @@ class Bridge:
         model: The model; it is read, not edited.
         scales: The scales of Q/DQ nodes are weights as well.
         until: Tensors up to which it is recorded, in place of its outputs.
+        ops: The user's torch forms of operators (see `custom_ops`).
 
     Attributes:
         model: The working copy that is recorded.
@@ -62,8 +64,15 @@ class Bridge:
         findings: What was left alone.
     """
 
-    def __init__(self, model: ir.Model, *, scales: bool = False, until: Sequence[str] = ()) -> None:
-        self.model = working_copy(model, until)
+    def __init__(
+        self,
+        model: ir.Model,
+        *,
+        scales: bool = False,
+        until: Sequence[str] = (),
+        ops: Mapping[str, CustomOp] | None = None,
+    ) -> None:
+        self.model, self._ops = working_copy(model, until), ops
         untied = untie(self.model)
         found, findings = find_weights(self.model)
         self.weights, self.twins = [w for w in found if w.value in untied.twins or home(w.value)], untied.twins
@@ -103,7 +112,13 @@ class Bridge:
         key = (shapes, tuple(taps), training)
         if key not in self._cache:
             recorder = Recorder(
-                self.model, self._index, self.weights, self.parameters, training=training, follow=self.follow
+                self.model,
+                self._index,
+                self.weights,
+                self.parameters,
+                training=training,
+                follow=self.follow,
+                ops=self._ops,
             )
             self._cache[key] = _record(recorder, self.model, feeds, taps)
         return self._cache[key]

@@ -24,6 +24,7 @@ from onnxcompress.distill.choosing import choose
 from onnxcompress.distill.comparison import compare, is_quantized, tensor_names
 from onnxcompress.distill.cotraining import tutor_of
 from onnxcompress.distill.course import Habits, Training
+from onnxcompress.distill.custom_ops import load_ops
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
@@ -37,6 +38,7 @@ from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.distill.trainer import Trainer, restore, snapshot
 from onnxcompress.distill.weights import Weight
+from onnxcompress.distill.working_copy import parts
 from onnxcompress.distill.write_back import write_back
 from onnxcompress.errors import ModelError
 from onnxcompress.passes.base import Progress, Scope, silent
@@ -100,7 +102,8 @@ def distill(job: Job) -> list[Finding]:
     """
     pairs, hints = job.settings, parse_pairs(job.settings.hint, "--hint", same=True)
     inputs, outputs = parse_pairs(pairs.map_teacher, "--map-teacher"), parse_pairs(pairs.pair, "--pair")
-    adopted = adopt(job.student, job.teacher, inputs, outputs, hints)
+    student, teacher = parts(job.student, job.teacher, job.settings.until, outputs)
+    adopted = adopt(student, teacher, inputs, outputs, hints)
     job = replace(job, teacher=adopted.teacher)
     with _threads(job.runtime.threads), memory_told(job.settings.batch_size), world() as processes:
         return _Distillation(job, processes, adopted).run()
@@ -112,7 +115,12 @@ class _Distillation:
     def __init__(self, job: Job, processes: World, adopted: Adopted) -> None:
         self.job, self.world, self.settings = job, processes, job.settings
         self.began = time.perf_counter()
-        self.bridge = Bridge(job.student, scales=self.settings.scales == "train")
+        self.bridge = Bridge(
+            job.student,
+            scales=self.settings.scales == "train",
+            until=self.settings.until,
+            ops=load_ops(self.settings.ops),
+        )
         self.start = snapshot(self.bridge)
         self.findings = [*self.bridge.findings, *adopted.findings]
         self.split = hold_out(job.data, job.held_out, seed=job.settings.seed)
@@ -123,7 +131,7 @@ class _Distillation:
         self.probed = np.sort(probed)
         self.probe = list(runs_of(job.student, self.train, self.probed, of=count))[:8]
         feeds = self.probe[0].feeds
-        self.pair = compare(job.student, adopted, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
+        self.pair = compare(self.bridge.model, adopted, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
 
     def run(self) -> list[Finding]:
         """Repair, train, judge, write."""

@@ -11,12 +11,13 @@ import torch
 
 from onnxcompress import graph
 from onnxcompress.distill.control_flow import inline_if, unroll_loop, unroll_scan
+from onnxcompress.distill.custom_ops import CustomOp
 from onnxcompress.distill.loose import at_run_time, is_late, is_loose, record, size
 from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
 from onnxcompress.distill.recorded_weights import RecordedWeights
 from onnxcompress.distill.tape import Slot, Tape
 from onnxcompress.distill.weights import Weight, stored
-from onnxcompress.distill.working_copy import ancestors
+from onnxcompress.distill.working_copy import ancestors, home_node
 from onnxcompress.errors import ModelError
 
 # What torch raises where shapes or types do not go together.
@@ -34,6 +35,7 @@ class Recorder:
         parameters: Their tensors.
         training: Batch normalization uses the batch's statistics.
         follow: Bias scales with the trained scales that they are products of.
+        ops: The user's torch forms by operator, before those of the library.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class Recorder:
         *,
         training: bool,
         follow: Mapping[ir.Value, tuple[ir.Value, ...]] | None = None,
+        ops: Mapping[str, CustomOp] | None = None,
     ) -> None:
         self._opsets, self._training = model.graph.opset_imports, training
         self._whole = self._scope = model.graph
+        self._ops = ops or {}
         self.tape, self.unrolled = Tape(), 0
         self._stored = RecordedWeights(self.tape, index, weights, parameters, follow or {}, self.look)
         self._slots: dict[ir.Value, Slot] = {}
@@ -115,7 +119,7 @@ class Recorder:
             self._release(value)
 
     def _compute(self, node: ir.Node, slots: list[Slot | None]) -> None:
-        function, view = _function(node), self._view(node, slots)
+        function, view = self._function(node), self._view(node, slots)
         known = all(s is None or s.constant for s in slots)
         late = is_late(node.op_type, slots)
         given = [None if s is None else s.example for s in slots]
@@ -138,6 +142,33 @@ class Recorder:
                 recorded = isinstance(proxy, torch.fx.Proxy)
                 slot = self.tape.slot(example, proxy) if recorded else self.tape.known(example)
                 self.bind(value, replace(slot, loose=is_loose(node.op_type, slots)))
+
+    def _function(self, node: ir.Node) -> OpFunction:
+        domain = node.domain
+        key = node.op_type if domain in ("", "ai.onnx") else f"{domain}::{node.op_type}"
+        if key in self._ops:
+            return self._ops[key].record
+        if key in ("Shape", "Size"):
+            return size
+        if key in TABLE:
+            return TABLE[key]
+        before = self._before(node)
+        cut = f"train the part before it with --until {before}, or " if before else ""
+        hint = f"{cut}give its torch form with --ops FILE.py (docs/writing-an-op.md)."
+        what, where, why = "cannot train the model", f"{key} node {_name(node)!r}", "there is no torch form of that op"
+        raise ModelError(what, where=where, why=why, hint=hint[0].upper() + hint[1:], code="MODEL-DISTILL-OP")
+
+    def _before(self, node: ir.Node) -> str:
+        """The nearest float tensor of the main graph before a node; empty where there is none."""
+        todo, seen = list(node.inputs), set[ir.Value | None]()
+        while todo:
+            value = todo.pop(0)
+            made = None if value is None or value in seen else value.producer()
+            if value is not None and made is not None and value.name in self.sizes and home_node(made) is not None:
+                return value.name
+            seen.add(value)
+            todo += list(made.inputs) if made is not None else []
+        return next(reversed(self.sizes), "") if self._scope is not self._whole else ""
 
     def _view(self, node: ir.Node, slots: list[Slot | None]) -> OpNode:
         attributes = {name: a.value for name, a in node.attributes.items() if not a.is_ref()}
@@ -177,22 +208,6 @@ def _size(node: ir.Node, slot: Slot | None) -> torch.Tensor:
         return torch.tensor(torch.Size(shape).numel(), dtype=torch.int64)
     start, end = graph.attribute(node, "start", 0), graph.attribute(node, "end")
     return torch.tensor(shape[start:end], dtype=torch.int64)
-
-
-def _function(node: ir.Node) -> OpFunction:
-    domain = node.domain
-    key = node.op_type if domain in ("", "ai.onnx") else f"{domain}::{node.op_type}"
-    if key in ("Shape", "Size"):
-        return size
-    if key in TABLE:
-        return TABLE[key]
-    raise ModelError(
-        "cannot train the model",
-        where=f"{key} node {_name(node)!r}",
-        why="there is no torch form of that op",
-        hint="Cut the model before that node (onnx.utils.extract_model), distill the part, and join it again.",
-        code="MODEL-DISTILL-OP",
-    )
 
 
 def _grid_type(node: ir.Node) -> int:

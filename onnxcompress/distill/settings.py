@@ -35,6 +35,8 @@ class Settings:
         map_teacher: The same for inputs.
         teacher_rate: The teacher's learning rate as a factor on the student's; 0 for a frozen teacher.
         resume: Folder where the run is saved, and gone on with where one is there; None for none.
+        until: Tensors of both up to which they are compared and trained; the rest stays.
+        ops: Python files with torch forms of further operators.
         seed: Of the order of the samples.
     """
 
@@ -62,4 +64,6 @@ class Settings:
     map_teacher: tuple[str, ...] = ()
     teacher_rate: float = 0.0
     resume: Path | None = None
+    until: tuple[str, ...] = ()
+    ops: tuple[str, ...] = ()
     seed: int = 0

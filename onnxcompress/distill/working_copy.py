@@ -8,7 +8,7 @@ have none, nor have constants that a call passes as an attribute.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
@@ -50,7 +50,7 @@ def settle(value: ir.Value, home: ir.Value) -> None:
     value.meta[_HOME] = home
 
 
-def cut(model: ir.Model, names: Sequence[str]) -> None:
+def cut(model: ir.Model, names: Sequence[str], whose: str = "student") -> None:
     """Make the named tensors the outputs, and drop the nodes that they do not need.
 
     Raises:
@@ -63,12 +63,28 @@ def cut(model: ir.Model, names: Sequence[str]) -> None:
             hint = (
                 f"The nearest is {near[0]!r}." if near else "Run `onnxcompress inspect MODEL --nodes` to see the names."
             )
-            why = f"no node of the model makes a tensor {name!r}"
+            why = f"no node of the {whose} makes a tensor {name!r}"
             raise UsageError("cannot cut the model", where="option until", why=why, hint=hint, code="USAGE-UNTIL")
     model.graph.outputs.clear()
     model.graph.outputs.extend(made[name] for name in dict.fromkeys(names))
     needed = ancestors(model.graph.outputs)
     model.graph.remove([node for node in model.graph if node not in needed], safe=True)
+
+
+def parts(
+    student: ir.Model, teacher: ir.Model, until: Sequence[str], pairs: Mapping[str, str]
+) -> tuple[ir.Model, ir.Model]:
+    """Both models up to the tensors `until`, of which `pairs` has the teacher's names; the models where none is named.
+
+    Raises:
+        UsageError: Where one has no such tensor.
+    """
+    if not until:
+        return student, teacher
+    made = graph.clone(student), graph.clone(teacher)
+    cut(made[0], until)
+    cut(made[1], [pairs.get(name, name) for name in until], "teacher")
+    return made
 
 
 def ancestors(values: Iterable[ir.Value]) -> set[ir.Node]:

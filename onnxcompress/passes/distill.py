@@ -53,6 +53,10 @@ class Distill(Pass):
     )
     pair: tuple[str, ...] = option((), "Output of the student and the teacher's that it follows: STUDENT=TEACHER.")
     map_teacher: tuple[str, ...] = option((), "Input of the student and the teacher's it feeds too: STUDENT=TEACHER.")
+    until: tuple[str, ...] = option(
+        (), "Compare and train the part up to this tensor only; the rest stays, whatever its operators."
+    )
+    ops: tuple[str, ...] = option((), "Python file with torch forms of further operators; its code is run.")
     repair: bool = option(True, "Give layers the teacher's mean and spread back before training.")
     ema: float = option(0.0, "Decay of averaged weights, e.g. 0.99, which are kept in place of the last; 0 for none.")
     patience: int = option(0, "Measurements without a gain after which training stops; 0 for never.")
@@ -100,6 +104,8 @@ class Distill(Pass):
             map_teacher=self.map_teacher,
             teacher_rate=self.teacher_lr_mult,
             resume=None if self.resume is None else Path(self.resume),
+            until=self.until,
+            ops=self.ops,
             seed=ctx.seed,
         )
         job = room.Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)

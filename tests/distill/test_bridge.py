@@ -78,7 +78,7 @@ net (float[N, 2] x, int64 rate) => (float[N, 2] y) <float[2] w = {1.0, 2.0}, int
 
 
 @pytest.mark.parametrize("rate", [16000, 8000])
-def test_a_branch_on_a_setting_is_inlined(rate):
+def test_a_branch_on_a_setting_is_inlined(rate: int):
     made = model(IF_ON_SETTING)
     wanted, found = both(made, {"x": np.ones((3, 2), np.float32), "rate": np.array(rate)})
     np.testing.assert_array_equal(found["y"], wanted["y"])
@@ -99,7 +99,7 @@ def test_an_unknown_op_is_refused_with_its_name_and_a_way_out():
         Bridge(model(text)).specialise({"x": np.ones(2, np.float32)})
     assert "acme::Frobnicate" in caught.value.where
     assert "'y'" in caught.value.where
-    assert "Cut the model" in caught.value.hint
+    assert "--ops FILE.py" in (caught.value.hint or "")
 
 
 def test_a_shape_that_depends_on_samples_is_refused():
@@ -150,7 +150,7 @@ CONTRIB = {
 
 
 @pytest.mark.parametrize("name", CONTRIB)
-def test_ops_of_onnx_runtime_itself(name):
+def test_ops_of_onnx_runtime_itself(name: str):
     body, shapes = CONTRIB[name]
     rng = np.random.default_rng(0)
     head = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
@@ -182,13 +182,13 @@ SMOOTH = {
 
 
 @pytest.mark.parametrize("op", SMOOTH)
-def test_gradients_are_those_of_finite_differences(op):
+def test_gradients_are_those_of_finite_differences(op: str):
     attributes, shapes = SMOOTH[op]
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.rand(s, generator=generator, dtype=torch.float64) + 0.2 for s in shapes]
     node = OpNode("n", op, 21, attributes, tuple(shapes), (torch.float64,) * len(shapes), (None,) * len(shapes))
 
-    def run(*given):
+    def run(*given: torch.Tensor) -> torch.Tensor:
         made = TABLE[op](node, *given)
         return made[0] if isinstance(made, tuple) else made
 
@@ -206,6 +206,7 @@ def test_a_fully_masked_softmax_row_has_a_finite_gradient():
     np.testing.assert_allclose(found.detach(), wanted, atol=1e-6)
     found[:, 0].sum().backward()
     (parameter,) = [p for _, p in bridge.trainable()]
+    assert parameter.grad is not None
     assert torch.isfinite(parameter.grad).all()
     assert parameter.grad.abs().sum() > 0
 
