@@ -162,6 +162,8 @@ def _parameter(weight: Weight) -> torch.Tensor:
     assert tensor is not None
     array = tensor.numpy()
     if weight.grid is not None:
-        array = ((array.astype(np.float32) - weight.grid.zero) * weight.grid.scale).astype(np.float32)
+        array = ((weight.grid.spread(array).astype(np.float32) - weight.grid.zero) * weight.grid.scale).astype(
+            np.float32
+        )
     made = to_torch(array)
     return made if weight.role == "state" else torch.nn.Parameter(made)

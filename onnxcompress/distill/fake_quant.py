@@ -53,10 +53,21 @@ def grown(start: torch.Tensor, growth: torch.Tensor) -> torch.Tensor:
     return start * growth.exp()
 
 
+ROWS = -1
+"""In place of a block's size: the tensor's last axis is one block."""
+
+
 def along(parameter: torch.Tensor, shape: tuple[int, ...], axis: int, block: int = 0) -> torch.Tensor:
-    """A scale or zero point laid out to broadcast against a tensor of `shape`: per tensor, per axis or per block."""
+    """A scale or zero point laid out to broadcast against a tensor of `shape`: per tensor, per axis or per block.
+
+    One that has as many axes as the tensor, and no blocks, is laid out already.
+    """
     if parameter.numel() == 1:
         return parameter.reshape(())
+    if block == ROWS:
+        return parameter.reshape(*shape[:-1], 1)
+    if not block and parameter.ndim == len(shape):
+        return parameter
     if block:
         wide = torch.repeat_interleave(parameter, block, axis)
         return torch.narrow(wide, axis, 0, shape[axis])

@@ -8,9 +8,10 @@ import onnx_ir as ir
 import torch
 
 from onnxcompress.distill.fake_quant import along, grown, to_grid
+from onnxcompress.distill.grids import Grid
 from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.tape import Slot, Tape
-from onnxcompress.distill.weights import Grid, Weight, stored
+from onnxcompress.distill.weights import Weight, stored
 from onnxcompress.errors import ModelError
 
 

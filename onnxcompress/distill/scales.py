@@ -1,4 +1,4 @@
-"""Which scales of Q/DQ nodes are trained, and which follow others.
+"""Which scales of Q/DQ nodes, and of integer weights in other forms, are trained, and which follow others.
 
 A scale s is trained as s = s0 exp(g) from g = 0 (`fake_quant.grown`): it stays positive, and where nothing was learned
 it keeps its bits. Scales with equal numbers and zero points are one parameter, so that pairs around an operator that
@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
+from onnxcompress.distill.grids import scale_of
 from onnxcompress.distill.weights import Weight, stored
 from onnxcompress.distill.working_copy import home
 from onnxcompress.report import Finding, Severity
@@ -47,7 +48,7 @@ def find_scales(model: ir.Model) -> Scales:
     found: dict[ir.Value, ir.Node] = {}
     factors: dict[ir.Value, set[tuple[ir.Value, ...]]] = {}
     for node in graph.iter_nodes(model):
-        value = node.inputs[1] if node.op_type in _PAIRS else None
+        value = scale_of(node)
         if value is None or not _trainable(value):
             continue
         if _is_bias(node):
@@ -82,15 +83,15 @@ def _made(chosen: dict[ir.Value, ir.Node], factors: dict[ir.Value, set[tuple[ir.
 
 
 def _trainable(value: ir.Value | None) -> bool:
-    """A constant that only Q/DQ nodes read, as their scale."""
+    """A constant that is read as a scale alone."""
     tensor = stored(value)
     if value is None or tensor is None or tensor.dtype not in _FLOATS or value.is_graph_output():
         return False
-    return all(use.node.op_type in _PAIRS and use.idx == 1 for use in value.uses())
+    return all(scale_of(use.node) is value for use in value.uses())
 
 
 def _is_bias(node: ir.Node) -> bool:
-    tensor = stored(node.inputs[0])
+    tensor = stored(node.inputs[0]) if node.op_type in _PAIRS else None
     return tensor is not None and tensor.dtype == ir.DataType.INT32
 
 
@@ -129,7 +130,7 @@ def _power_of_two(value: ir.Value) -> bool:
 
 def _key(value: ir.Value, node: ir.Node) -> tuple[bytes, bytes]:
     tensor = stored(value)
-    zero = stored(node.inputs[2]) if len(node.inputs) > 2 else None
+    zero = stored(node.inputs[2]) if len(node.inputs) > 2 and node.op_type in _PAIRS else None
     assert tensor is not None
     return tensor.numpy().tobytes(), b"" if zero is None else zero.numpy().tobytes()
 
@@ -137,5 +138,5 @@ def _key(value: ir.Value, node: ir.Node) -> tuple[bytes, bytes]:
 def _owner(node: ir.Node) -> str:
     """The layer that reads a dequantized tensor; a scope selects layers, not Q/DQ nodes."""
     readers = [use.node for use in node.outputs[0].uses() if use.node.op_type not in _PAIRS]
-    owner = readers[0] if readers and node.op_type == "DequantizeLinear" else node
+    owner = readers[0] if readers and node.op_type in ("DequantizeLinear", "Mul") else node
     return owner.name or ""

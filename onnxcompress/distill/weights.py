@@ -2,19 +2,19 @@
 
 A weight is a floating-point constant of more than one element that reaches a parameter slot (`_SLOTS`) directly or
 through ops that only move or quantize it, or a constant operand of Add, Sub or Mul beside an activation. An integer
-constant behind DequantizeLinear is a weight on its grid. Running statistics of batch normalization are state.
+constant on a grid is a weight too (see `grids`). Running statistics of batch normalization are state.
 Constants may be initializers of any scope or Constant nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
+from onnxcompress.distill.grids import Grid, grid_of, is_on_grid, multiplied
 from onnxcompress.distill.ops.dtypes import QUANT_RANGE
 from onnxcompress.report import Finding, Severity
 
@@ -42,40 +42,30 @@ _SLOTS: dict[str, tuple[int, ...]] = {
     "BiasGelu": (1,),
     "FastGelu": (1,),
     "Attention": (1, 2),
+    "MatMulNBits": (1, 5),
 }
 MOVES = {
     "Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear",
     "Concat", "Slice", "Split", "Expand", "Flatten",
 }  # fmt: skip
-_LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "FusedConv", "FusedMatMul", "Attention"}
+_LINEAR = {
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "FusedConv",
+    "FusedMatMul",
+    "Attention",
+    "MatMulNBits",
+}
 _NORMS = {name for name in _SLOTS if name.endswith("Normalization")}
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 
 
 Places = dict[ir.Value, list[tuple[str, ir.Node]]]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The fixed grid that an integer weight lives on.
-
-    Attributes:
-        scale: Step, laid out to broadcast against the weight.
-        zero: Zero point, likewise, as floats.
-        low: Smallest index.
-        high: Largest index.
-        source: The value that holds the scale as it is stored.
-        axis: Axis that a scale of several numbers runs along.
-        block: Elements of that axis that share a scale; 0 for one a channel.
-    """
-
-    scale: np.ndarray = field(repr=False)
-    zero: np.ndarray = field(repr=False)
-    low: int
-    high: int
-    source: ir.Value
-    axis: int
-    block: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +138,7 @@ def _parameters(node: ir.Node, scanned: Mapping[ir.Value, ir.Value]) -> Iterator
 def _role(node: ir.Node, index: int) -> str:
     if node.op_type in _NORMS:
         return "norm"
-    bias = 3 if node.op_type in ("LSTM", "GRU", "RNN") else 2
+    bias = {"LSTM": 3, "GRU": 3, "RNN": 3, "MatMulNBits": 5}.get(node.op_type, 2)
     return "bias" if index == bias and node.op_type != "Einsum" else "weight"
 
 
@@ -161,7 +151,9 @@ def _origins(value: ir.Value | None, scanned: Mapping[ir.Value, ir.Value]) -> It
         yield value
         return
     node = value.producer()
-    if node is not None and node.op_type in MOVES:
+    if node is not None and (found := multiplied(node)) is not None:
+        yield found[0]
+    elif node is not None and node.op_type in MOVES:
         for given in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
             yield from _origins(given, scanned)
 
@@ -212,49 +204,14 @@ def _weight(value: ir.Value, role: str, node: ir.Node) -> Weight | Finding | Non
         return None
     if tensor.dtype in _FLOATS:
         return Weight(name, value, role, node.name or "") if tensor.size > 1 or role == "state" else None
-    readers = [use.node for use in value.uses()]
-    if tensor.dtype not in QUANT_RANGE or not all(n.op_type == "DequantizeLinear" for n in readers):
+    if tensor.dtype not in QUANT_RANGE or not all(is_on_grid(use.node, use.idx) for use in value.uses()):
         return None
-    grids = [_grid(reader, tensor) for reader in readers]
+    grids = [grid_of(use.node, tensor) for use in value.uses()]
     first = grids[0]
-    if first is None or not all(g is not None and _same(g, first) for g in grids):
+    if first is None or not all(g is not None and g.same(first) for g in grids):
         message = "its dequantizers differ or their scales are not constant; it keeps its numbers"
         return Finding("DISTILL-GRID-UNCLEAR", message, name, Severity.WARNING)
     return Weight(name, value, role, node.name or "", first)
-
-
-def _grid(reader: ir.Node, tensor: ir.TensorProtocol) -> Grid | None:
-    scale = _array(reader.inputs[1])
-    zero = _array(reader.inputs[2]) if len(reader.inputs) > 2 and reader.inputs[2] is not None else None
-    if scale is None or (zero is None and len(reader.inputs) > 2 and reader.inputs[2] is not None):
-        return None
-    scale = scale.astype(np.float32)
-    zero = np.zeros_like(scale) if zero is None else zero.astype(np.float32)
-    axis, block = int(graph.attribute(reader, "axis", 1)), int(graph.attribute(reader, "block_size", 0))
-    shape = tuple(tensor.shape.numpy())
-    low, high = QUANT_RANGE[tensor.dtype]
-    source = reader.inputs[1]
-    assert source is not None
-    laid = (_along(scale, shape, axis, block), _along(zero, shape, axis, block))
-    return Grid(*laid, low, high, source, axis, block)
-
-
-def _array(value: ir.Value | None) -> np.ndarray | None:
-    tensor = stored(value)
-    return None if tensor is None else tensor.numpy()
-
-
-def _along(parameter: np.ndarray, shape: tuple[int, ...], axis: int, block: int) -> np.ndarray:
-    if parameter.size == 1:
-        return parameter.reshape(())
-    axis %= len(shape)
-    if block:
-        return np.take(np.repeat(parameter, block, axis), range(shape[axis]), axis)
-    return parameter.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-
-
-def _same(a: Grid, b: Grid) -> bool:
-    return a.scale.shape == b.scale.shape and np.array_equal(a.scale, b.scale) and np.array_equal(a.zero, b.zero)
 
 
 def _tied(weight: Weight, places: list[tuple[str, ir.Node]]) -> list[Finding]:

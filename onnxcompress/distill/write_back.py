@@ -17,8 +17,9 @@ import torch
 from onnxcompress import graph
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.fake_quant import along, grown, to_grid
+from onnxcompress.distill.grids import Grid
 from onnxcompress.distill.untying import Twin
-from onnxcompress.distill.weights import Grid, Weight, stored
+from onnxcompress.distill.weights import Weight, stored
 from onnxcompress.distill.working_copy import home, settle
 
 
@@ -60,9 +61,14 @@ def _weights(
         regridded = weight.grid is not None and weight.grid.source in scales
         made[weight.value] = old
         if moved.any() or regridded:
-            new = _as_stored(weight, now.detach(), old.dtype)
-            made[weight.value] = np.where(moved | regridded, new, old).astype(old.dtype)
+            new, before_it = _as_stored(weight, now.detach(), old.dtype), _spread(weight.grid, old)
+            merged = np.where(moved | regridded, new, before_it).astype(old.dtype)
+            made[weight.value] = merged if weight.grid is None else weight.grid.packed(merged, old.shape)
     return made
+
+
+def _spread(grid: Grid | None, array: np.ndarray) -> np.ndarray:
+    return array if grid is None else grid.spread(array)
 
 
 def _home(value: ir.Value) -> ir.Value:

@@ -194,7 +194,9 @@ def unpacked(
     """The weight [N, K] of MatMulNBits; the zero point is 2^(bits - 1) where none is given."""
     rows, columns = sizes
     blocks = math.ceil(columns / block)
-    index = _spread(b.reshape(rows, -1), bits)[:, : blocks * block].reshape(rows, blocks, block)
+    # A weight that is trained comes as indices, one an element.
+    spread = b if b.is_floating_point() else _spread(b.reshape(rows, -1), bits)[:, : blocks * block]
+    index = spread.reshape(rows, blocks, block)
     scale = scales.reshape(rows, blocks, 1)
     zero: Any = float(2 ** (bits - 1))
     if zeros is not None:
