@@ -4,8 +4,9 @@ Exporters store constants of equal numbers once: all-zero biases, unit gammas, t
 one, unrelated layers would be tied. What is tied on purpose (an embedding that is the last layer too, a layer that is
 applied several times) must stay tied. The file does not say which is which, the numbers do:
 
-* A constant whose numbers are all equal, and that several layers read, counts as merged. Learned numbers never agree by
-  accident, so any other constant with several readers is tied on purpose and stays so.
+* A constant whose numbers are all equal, and that several layers read, counts as merged. Learned numbers do not agree
+  by accident, so any other constant with several readers stays tied. They do agree where layers get one gradient from
+  the start, as the biases of two branches that are added; there only the sum counts, and tying takes nothing away.
 * Readers are one layer where they share their other weights: a convolution applied at five sizes keeps one bias.
 * What an embedding looks up stays tied, whatever its numbers.
 * Readers that are no weights of a layer (a pad value, a first state) keep the numbers as they are.
@@ -85,6 +86,7 @@ class _Layers:
 
     def __init__(self, places: Places) -> None:
         self._readers = {value: {node for _, node in found} for value, found in places.items()}
+        self._several = {value for value, found in places.items() if len(found) > 1 or len(value.uses()) > 1}
         self._weights: dict[ir.Node, list[ir.Value]] = {}
         for value, found in places.items():
             for _, node in found:
@@ -92,8 +94,9 @@ class _Layers:
 
     def is_merged(self, value: ir.Value) -> bool:
         """True for equal numbers that several nodes read, none of them as what it looks up."""
-        readers = self._readers[value]
-        return _is_uniform(value) and not any(node.op_type == "Gather" for node in readers)
+        if value not in self._several or any(node.op_type == "Gather" for node in self._readers[value]):
+            return False
+        return _is_uniform(value)
 
     def keys(self, value: ir.Value, edge: Edge) -> set[Hashable]:
         """The layers, and inputs of layers, behind one edge of the graph."""
