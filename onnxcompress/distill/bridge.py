@@ -15,10 +15,11 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from onnxcompress.distill.custom_ops import CustomOp
+from onnxcompress.distill.custom_ops import CustomOp, load_ops
 from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.recording import Recorder
 from onnxcompress.distill.scales import Scales, find_scales
+from onnxcompress.distill.settings import Settings
 from onnxcompress.distill.untying import untie
 from onnxcompress.distill.weights import Weight, find_weights, stored
 from onnxcompress.distill.working_copy import home, working_copy
@@ -122,6 +123,12 @@ class Bridge:
             )
             self._cache[key] = _record(recorder, self.model, feeds, taps)
         return self._cache[key]
+
+
+def bridge_for(model: ir.Model, settings: Settings) -> Bridge:
+    """The bridge of a student as the options ask for it."""
+    ops = load_ops(settings.ops)
+    return Bridge(model, scales=settings.scales == "train", until=settings.until, ops=ops)
 
 
 def _record(recorder: Recorder, model: ir.Model, feeds: Mapping[str, np.ndarray], taps: Sequence[str]) -> TorchGraph:

@@ -17,14 +17,13 @@ from onnxcompress.distill import taps as tapping
 from onnxcompress.distill.adoption import Adopted, adopt
 from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, parts_of, runs_of
-from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.bridge import bridge_for
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
 from onnxcompress.distill.checks import gather, same_weights, start_checks
 from onnxcompress.distill.choosing import choose
 from onnxcompress.distill.comparison import compare, is_quantized, tensor_names
 from onnxcompress.distill.cotraining import tutor_of
 from onnxcompress.distill.course import Habits, Training
-from onnxcompress.distill.custom_ops import load_ops
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
@@ -115,12 +114,7 @@ class _Distillation:
     def __init__(self, job: Job, processes: World, adopted: Adopted) -> None:
         self.job, self.world, self.settings = job, processes, job.settings
         self.began = time.perf_counter()
-        self.bridge = Bridge(
-            job.student,
-            scales=self.settings.scales == "train",
-            until=self.settings.until,
-            ops=load_ops(self.settings.ops),
-        )
+        self.bridge = bridge_for(job.student, self.settings)
         self.start = snapshot(self.bridge)
         self.findings = [*self.bridge.findings, *adopted.findings]
         self.split = hold_out(job.data, job.held_out, seed=job.settings.seed)
