@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as nnf
 
-from onnxcompress.distill.ops.table import OpNode, OpTable
+from onnxcompress.distill.ops.table import OpNode, OpTable, call
 from onnxcompress.distill.ops.windows import Window
 
 OPS = OpTable()
@@ -19,13 +19,46 @@ _AVERAGE: dict[int, Any] = {1: nnf.avg_pool1d, 2: nnf.avg_pool2d, 3: nnf.avg_poo
 @OPS.op("MaxPool")
 def max_pool(node: OpNode, x: Any) -> Any:
     """Largest element of each window."""
-    if node.outputs > 1:
-        raise node.refuse("its output Indices is used", "Cut the model before that node.")
     window = Window.of(node, tuple(int(v) for v in node.attr("kernel_shape")))
+    if node.outputs > 1:
+        both = call(_max_and_places, x, window, bool(node.attr("storage_order", 0)))
+        return both[0], both[1]
     pads = window.symmetric_pads()
     if pads is None or any(2 * p > k for p, k in zip(pads, window.kernel, strict=True)):
         x, pads = nnf.pad(x, window.torch_pads(), value=-math.inf), [0] * window.rank
     return _MAX[window.rank](x, window.kernel, window.strides, pads, window.dilations)
+
+
+def _max_and_places(x: torch.Tensor, window: Window, columns: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maxima, and their places in the flattened input, row by row or column by column."""
+    wide, sizes = nnf.pad(x, window.torch_pads(), value=-math.inf), list(x.shape[2:])
+    found, places = _MAX[window.rank](
+        wide, window.kernel, window.strides, 0, window.dilations, return_indices=True
+    )  # fmt: skip
+    at, step = torch.zeros_like(places), 1
+    coordinates = torch.unravel_index(places, wide.shape[2:])
+    for axis in range(window.rank) if columns else reversed(range(window.rank)):
+        at = at + (coordinates[axis] - window.begin[axis]) * step
+        step *= sizes[axis]
+    planes = torch.arange(x.shape[0] * x.shape[1], device=x.device) * step
+    return found, at + planes.reshape([*x.shape[:2], *[1] * window.rank])
+
+
+@OPS.op("MaxUnpool")
+def max_unpool(node: OpNode, x: Any, places: Any, *_shape: Any) -> Any:
+    """Elements back to the places that they came from, zeros elsewhere."""
+    kernel = [int(v) for v in node.attr("kernel_shape")]
+    strides = [int(v) for v in node.attr("strides") or [1] * len(kernel)]
+    pads = [int(v) for v in node.attr("pads") or [0] * 2 * len(kernel)]
+    lost = [a + b for a, b in zip(pads[: len(kernel)], pads[len(kernel) :], strict=True)]
+    sizes = [(n - 1) * s - p + k for n, s, p, k in zip(node.shape()[2:], strides, lost, kernel, strict=True)]
+    shape = node.ints(2) if node.has(2) else [*node.shape()[:2], *sizes]
+    return call(_put_back, x, places, shape)
+
+
+def _put_back(x: torch.Tensor, places: torch.Tensor, shape: list[int]) -> torch.Tensor:
+    empty = x.new_zeros(math.prod(shape))
+    return empty.scatter(0, places.reshape(-1), x.reshape(-1)).reshape(shape)
 
 
 @OPS.op("AveragePool")
