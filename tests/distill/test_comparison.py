@@ -130,7 +130,8 @@ def test_the_automatic_loss_follows_the_student():
     assert automatic(Offer(quantized=True, taps=9)) == {"kl": 1.0}
     assert automatic(Offer(reshaped=True, classes=False, taps=9)) == {"hints": 0.5, "mse": 0.5}
     assert automatic(Offer(reshaped=True)) == {"kl": 1.0}
-    assert automatic(Offer(foreign=True, taps=9)) == {"wt": 1.0}
+    assert automatic(Offer(foreign=True)) == {"wt": 1.0}
+    assert automatic(Offer(foreign=True, taps=9)) == {"hints": 0.5, "wt": 0.5}
     assert automatic(Offer(foreign=True, labels=True)) == {"wt": 0.5, "ce": 0.5}
 
 

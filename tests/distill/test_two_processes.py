@@ -37,8 +37,9 @@ def keep(student, bridge, start):
 
 distillation.write_back = keep
 teacher = residual()
-student = with_cut_blocks(teacher, 5) if kind == "pruned" else quantized(teacher, 4)
-settings = Settings(steps={STEPS}, batch_size={UNEVEN}, rate=float(sys.argv[4]), optimizer=optimizer)
+student = quantized(teacher, 4) if kind == "quantized" else with_cut_blocks(teacher, 5)
+loss = "wt" if kind == "learned" else "auto"
+settings = Settings(steps={STEPS}, batch_size={UNEVEN}, rate=float(sys.argv[4]), optimizer=optimizer, loss=loss)
 job = distillation.Job(student, teacher, pictures(200), pictures(200, seed=5), settings, RuntimeOptions(threads=1))
 distillation.distill(job)
 """
@@ -59,9 +60,9 @@ def run(folder: Path, kind: str, optimizer: str, rate: float, alone: str) -> lis
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize(("kind", "rate"), [("pruned", 3e-3), ("quantized", 3e-4)])
+@pytest.mark.parametrize(("kind", "rate"), [("pruned", 3e-3), ("quantized", 3e-4), ("learned", 3e-3)])
 def test_two_processes_take_the_steps_of_one_that_adds_the_same_parts(tmp_path: Path, kind: str, rate: float) -> None:
-    """To the last bit, trained scales of Q/DQ nodes among them."""
+    """To the last bit, trained scales of Q/DQ nodes among them, also where the loss learns a matrix along."""
     (*alone, roles), (*first, _), (*second, _) = run(tmp_path, kind, "adamw", rate, "parts")
     assert ("scale" in roles.tolist()) == (kind == "quantized")
     for one, mine, other in zip(alone, first, second, strict=True):

@@ -81,9 +81,10 @@ def _part(text: str) -> tuple[str, float, float | None]:
 def automatic(offer: Offer) -> dict[str, float]:
     """The terms for a student, from what is known about it."""
     output = "wt" if offer.foreign else "kl" if offer.classes else "mse"
-    if offer.foreign and offer.classes and offer.labels:
-        return {output: 0.5, "ce": 0.5}
-    if not offer.taps or offer.foreign or (offer.quantized and not offer.reshaped):
+    if offer.foreign:
+        named = [*(["hints"] if offer.taps else []), output, *(["ce"] if offer.classes and offer.labels else [])]
+        return dict.fromkeys(named, round(1 / len(named), 3))
+    if not offer.taps or (offer.quantized and not offer.reshaped):
         return {output: 1.0}
     return {"hints": 0.8, output: 0.2} if offer.classes else {"hints": 0.5, output: 0.5}
 
