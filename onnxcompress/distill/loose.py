@@ -16,7 +16,7 @@ import torch
 from onnxcompress.distill.ops import OpFunction, OpNode
 from onnxcompress.distill.tape import Slot, Tape
 
-SOURCES = frozenset({"NonZero"})
+SOURCES = frozenset({"NonZero", "Compress", "NonMaxSuppression"})
 """Op types that make sizes out of numbers."""
 _AS_FIRST = frozenset({"ScatterElements", "ScatterND"})
 """Op types whose output has the sizes of their first input."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from builders.op_cases import OpCase
-from builders.op_families import attention, quantized, sampling
+from builders.op_families import attention, plain, quantized, sampling, selection
 
 CASES: dict[str, OpCase] = {}
 REFUSED: dict[str, tuple[OpCase, str]] = {}
-for _family in (attention, quantized, sampling):
+for _family in (attention, plain, quantized, sampling, selection):
     CASES.update(_family.CASES)
     REFUSED.update(_family.REFUSED)

@@ -53,7 +53,7 @@ def test_the_gradients_are_those_of_finite_differences(name):
         moved = {**feeds, **dict(zip(case.smooth, moving, strict=True))}
         return graph.module(*[moved[n] for n in graph.inputs])[first]
 
-    assert torch.autograd.gradcheck(call, [feeds[n].requires_grad_() for n in case.smooth])
+    assert torch.autograd.gradcheck(call, [feeds[n].requires_grad_() for n in case.smooth], fast_mode=True)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -64,3 +64,12 @@ def test_what_an_op_cannot_do_it_refuses_with_its_name(name):
     assert why in str(caught.value)
     assert "'it'" in caught.value.where
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["NonZero", "Compress", "NonMaxSuppression of ties"])
+def test_the_samples_decide_how_much_is_found(name):
+    case = CASES[name]
+    _, graph = found(case)
+    feeds = {n: np.ones_like(a) for n, a in case.samples().items()}
+    (wanted,) = run(case.model(), feeds)
+    np.testing.assert_array_equal(graph.run(feeds)["y0"], wanted)

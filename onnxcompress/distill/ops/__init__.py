@@ -18,6 +18,7 @@ from onnxcompress.distill.ops import (
     resize,
     rotary,
     sampling,
+    selection,
 )
 from onnxcompress.distill.ops.table import OpFunction, OpNode, OpTable, call
 
@@ -40,6 +41,7 @@ for _family in (
     resize,
     rotary,
     sampling,
+    selection,
 ):
     TABLE.update(_family.OPS)
 

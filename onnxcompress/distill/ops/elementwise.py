@@ -134,17 +134,16 @@ def cast(node: OpNode, x: Any, like: Any = None) -> Any:
 
 @OPS.op("Clip")
 def clip(node: OpNode, x: Any, low: Any = None, high: Any = None) -> Any:
-    """Limits as inputs (opset 11) or attributes."""
-    bounds: list[Any] = []
-    for index, given in ((1, "min"), (2, "max")):
-        if node.has(index):
-            known = node.constants[index]
-            bounds.append(known.item() if known is not None else (low, high)[index - 1])
-        else:
-            bounds.append(node.attr(given))
+    """Limits as inputs (opset 11), known or not, or as attributes."""
+    if any(node.constants[i] is None for i in (1, 2) if node.has(i)):
+        x = torch.maximum(x, low) if node.has(1) else x
+        return torch.minimum(x, high) if node.has(2) else x
+    bounds: list[Any] = [
+        node.constant(i).item() if node.has(i) else node.attr(given) for i, given in ((1, "min"), (2, "max"))
+    ]
     if all(isinstance(bound, float) for bound in bounds) and bounds[0] <= bounds[1]:
         # As torch's own ReLU6: its gradient is one kernel, that of clamp four.
-        return nnf.hardtanh(x, *bounds)
+        return nnf.hardtanh(x, bounds[0], bounds[1])
     return x if bounds == [None, None] else torch.clamp(x, min=bounds[0], max=bounds[1])
 
 

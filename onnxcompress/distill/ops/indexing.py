@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from onnxcompress.distill.ops.dtypes import TORCH_OF, to_torch
 from onnxcompress.distill.ops.table import OpNode, OpTable, call
 
 OPS = OpTable()
+_REDUCTIONS = {"none": None, "add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 @OPS.op("ConstantOfShape")
@@ -79,21 +81,25 @@ def _gather_nd(x: torch.Tensor, indices: torch.Tensor, batch: int) -> torch.Tens
 @OPS.op("ScatterND")
 def scatter_nd(node: OpNode, x: Any, indices: Any, updates: Any) -> Any:
     """Slices replaced (or added to) by index tuples."""
-    reduction = node.attr("reduction", "none")
-    if reduction not in ("none", "add"):
-        raise node.refuse(f"its reduction is {reduction}", "Cut the model before that node.")
-    return call(_scatter_nd, x, indices, updates, reduction == "add")
+    return call(_scatter_nd, x, indices, updates, _REDUCTIONS[node.attr("reduction", "none")])
 
 
-def _scatter_nd(x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor, add: bool) -> torch.Tensor:
-    return x.clone().index_put(tuple(indices.to(torch.int64).unbind(-1)), updates, accumulate=add)
+def _scatter_nd(x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor, kind: str | None) -> torch.Tensor:
+    index = indices.to(torch.int64)
+    if kind in (None, "sum"):
+        return x.clone().index_put(tuple(index.unbind(-1)), updates, accumulate=kind == "sum")
+    lead, rest = x.shape[: index.shape[-1]], x.shape[index.shape[-1] :]
+    steps = torch.tensor([math.prod(lead[i + 1 :]) for i in range(len(lead))], device=x.device)
+    sizes = torch.tensor(lead, device=x.device)
+    places = (torch.remainder(index, sizes) * steps).sum(-1).reshape(-1, 1).expand(-1, math.prod(rest))
+    flat = x.reshape(math.prod(lead), -1).scatter_reduce(0, places, updates.reshape(places.shape), kind)
+    return flat.reshape(x.shape)
 
 
 @OPS.op("ScatterElements", "Scatter")
 def scatter_elements(node: OpNode, x: Any, indices: Any, updates: Any) -> Any:
     """Single elements replaced, or reduced into."""
-    kinds = {"none": None, "add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
-    return call(_scatter_elements, x, indices, updates, node.axis(0), kinds[node.attr("reduction", "none")])
+    return call(_scatter_elements, x, indices, updates, node.axis(0), _REDUCTIONS[node.attr("reduction", "none")])
 
 
 def _scatter_elements(
@@ -113,9 +119,3 @@ def one_hot(node: OpNode, indices: Any, _depth: Any, values: Any) -> Any:
     index = indices.to(torch.int64)
     hit = torch.eq(torch.unsqueeze(torch.where(index < 0, index + depth, index), axis), places)
     return torch.where(hit, values[1], values[0])
-
-
-@OPS.op("NonZero")
-def non_zero(node: OpNode, _x: Any) -> Any:
-    """Positions of known non-zero elements."""
-    return node.lift(torch.nonzero(node.constant(0)).t().contiguous())

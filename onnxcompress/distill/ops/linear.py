@@ -11,7 +11,7 @@ from onnxcompress.distill.ops.table import OpNode, OpTable
 from onnxcompress.distill.ops.windows import Window
 
 OPS = OpTable()
-_CONV: dict[int, Any] = {1: nnf.conv1d, 2: nnf.conv2d, 3: nnf.conv3d}
+CONV: dict[int, Any] = {1: nnf.conv1d, 2: nnf.conv2d, 3: nnf.conv3d}
 _CONV_TRANSPOSE: dict[int, Any] = {1: nnf.conv_transpose1d, 2: nnf.conv_transpose2d, 3: nnf.conv_transpose3d}
 
 
@@ -79,7 +79,7 @@ def conv(node: OpNode, x: Any, w: Any, b: Any = None, z: Any = None) -> Any:
     if symmetric is None:
         x, symmetric = nnf.pad(x, window.torch_pads()), [0] * window.rank
     group = int(node.attr("group", 1))
-    function = _CONV.get(window.rank)
+    function = CONV.get(window.rank)
     if function is None:
         raise node.refuse(f"it has {window.rank} spatial axes", "Use 1 to 3 spatial axes.")
     y = function(x, w, b, window.strides, symmetric, window.dilations, group)

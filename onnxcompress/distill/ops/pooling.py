@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as nnf
 
+from onnxcompress.distill.ops.linear import CONV
 from onnxcompress.distill.ops.table import OpNode, OpTable, call
 from onnxcompress.distill.ops.windows import Window
 
@@ -65,12 +66,10 @@ def _put_back(x: torch.Tensor, places: torch.Tensor, shape: list[int]) -> torch.
 def average_pool(node: OpNode, x: Any) -> Any:
     """Mean of each window: the sum over the padded input, divided by the number of elements that count."""
     window = Window.of(node, tuple(int(v) for v in node.attr("kernel_shape")))
-    if any(d != 1 for d in window.dilations):
-        raise node.refuse("its dilations are not 1", "Replace it by a depthwise Conv.")
     include, pads = bool(node.attr("count_include_pad", 0)), window.symmetric_pads()
-    if pads is not None and all(2 * p <= k for p, k in zip(pads, window.kernel, strict=True)):
+    if not _dilated(window) and pads is not None and all(2 * p <= k for p, k in zip(pads, window.kernel, strict=True)):
         return _AVERAGE[window.rank](x, window.kernel, window.strides, pads, False, include)
-    mean = _AVERAGE[window.rank](nnf.pad(x, window.torch_pads()), window.kernel, window.strides)
+    mean = _mean(nnf.pad(x, window.torch_pads()), window)
     return mean * node.lift(_share(node, window, include))
 
 
@@ -83,7 +82,28 @@ def _share(node: OpNode, window: Window, include: bool) -> torch.Tensor:
         ones = nnf.pad(ones, spill)
     else:
         ones = nnf.pad(ones, window.torch_pads())
-    return 1.0 / _AVERAGE[window.rank](ones, window.kernel, window.strides)
+    return 1.0 / _mean(ones, window)
+
+
+def _dilated(window: Window) -> bool:
+    return any(d != 1 for d in window.dilations)
+
+
+def _mean(x: Any, window: Window) -> Any:
+    """Mean over each window of what is already padded."""
+    if not _dilated(window):
+        return _AVERAGE[window.rank](x, window.kernel, window.strides)
+    return call(_dilated_mean, x, window.kernel, window.strides, window.dilations)
+
+
+def _dilated_mean(
+    x: torch.Tensor, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
+) -> torch.Tensor:
+    """By a convolution of each channel on its own."""
+    weight = torch.full((1, 1, *kernel), 1 / math.prod(kernel), dtype=x.dtype, device=x.device)
+    planes = x.reshape(-1, 1, *x.shape[2:])
+    y = CONV[len(kernel)](planes, weight, None, strides, 0, dilations)
+    return y.reshape(*x.shape[:2], *y.shape[2:])
 
 
 @OPS.op("GlobalAveragePool", "GlobalMaxPool")
@@ -97,11 +117,9 @@ def global_pool(node: OpNode, x: Any) -> Any:
 def lp_pool(node: OpNode, x: Any) -> Any:
     """(sum |x|^p)^(1/p) over windows or all spatial axes."""
     p = float(node.attr("p", 2))
-    if any(int(d) != 1 for d in node.attr("dilations") or ()):
-        raise node.refuse("its dilations are not 1", "Cut the model before that node.")
     powered = torch.pow(torch.abs(x), p)
     if node.op_type == "GlobalLpPool":
         return torch.pow(torch.sum(powered, list(range(2, node.rank())), True), 1 / p)
     window = Window.of(node, tuple(int(v) for v in node.attr("kernel_shape")))
-    mean = _AVERAGE[window.rank](nnf.pad(powered, window.torch_pads()), window.kernel, window.strides)
+    mean = _mean(nnf.pad(powered, window.torch_pads()), window)
     return torch.pow(mean * math.prod(window.kernel), 1 / p)

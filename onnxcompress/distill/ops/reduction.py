@@ -47,16 +47,31 @@ _REDUCE: dict[str, Any] = {
 }
 
 
+def _same(x: Any) -> Any:
+    return x
+
+
+def _square(x: Any) -> Any:
+    return x * x
+
+
+# What is left of a reduction over no axis at all.
+_ALONE: dict[str, Any] = {
+    "ReduceL1": torch.abs,
+    "ReduceL2": torch.abs,
+    "ReduceSumSquare": _square,
+    "ReduceLogSum": torch.log,
+}
+
+
 @OPS.op(*_REDUCE)
 def reduce(node: OpNode, x: Any, _axes: Any = None) -> Any:
     """Over the axes given as input or attribute; over all, or none, where there are none."""
     axes, keep = node.ints_of(1, "axes"), bool(node.attr("keepdims", 1))
     if not axes:
-        if node.attr("noop_with_empty_axes", 0):
-            return x
-        axes = list(range(node.rank()))
+        axes = [] if node.attr("noop_with_empty_axes", 0) else list(range(node.rank()))
     if not axes:
-        return x
+        return _ALONE.get(node.op_type, _same)(x)
     reduced = call(_REDUCE[node.op_type], x, [a % node.rank() for a in axes], keep)
     return reduced if node.is_float() else reduced.to(node.dtypes[0])
 
