@@ -7,7 +7,7 @@ bridge makes, so a batch of another size costs a walk and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,10 @@ class TorchGraph:
         return self.module(*[to_torch(feeds[name]) for name in self.inputs])
 
 
+Alter = Callable[[TorchGraph, bool], TorchGraph]
+"""Gets a module, and whether it takes training steps; gives an altered one."""
+
+
 class Bridge:
     """A model that torch can train.
 
@@ -84,6 +88,12 @@ class Bridge:
             self._add(find_scales(self.model))
         self._index = {weight.value: i for i, weight in enumerate(self.weights)}
         self._cache: dict[Any, TorchGraph] = {}
+        self._alter: Alter | None = None
+
+    def attach(self, alter: Alter | None) -> None:
+        """Alter every module made from now on; None makes them plain again."""
+        self._alter = alter
+        self._cache.clear()
 
     def _add(self, scales: Scales) -> None:
         growths = [_growth(w) for w in scales.weights]
@@ -97,7 +107,12 @@ class Bridge:
         return [(w, p) for w, p in reversed(pairs.values()) if isinstance(p, torch.nn.Parameter)]
 
     def specialise(
-        self, feeds: Mapping[str, np.ndarray], taps: Sequence[str] = (), *, training: bool = False
+        self,
+        feeds: Mapping[str, np.ndarray],
+        taps: Sequence[str] = (),
+        *,
+        training: bool = False,
+        live: bool = False,
     ) -> TorchGraph:
         """The module for feeds of these shapes; cached by shape.
 
@@ -105,12 +120,13 @@ class Bridge:
             feeds: One batch of inputs; its values matter only for scalar integers, which are taken as constants.
             taps: Names of tensors of the main graph returned beside the outputs.
             training: Batch normalization uses and follows the batch's statistics.
+            live: So does what was attached.
 
         Raises:
             ModelError: Where a node has no torch form, or its shape depends on the samples.
         """
         shapes = tuple((n, a.shape, str(a.dtype), a.item() if _is_setting(a) else None) for n, a in feeds.items())
-        key = (shapes, tuple(taps), training)
+        key = (shapes, tuple(taps), training, live)
         if key not in self._cache:
             recorder = Recorder(
                 self.model,
@@ -121,7 +137,8 @@ class Bridge:
                 follow=self.follow,
                 ops=self._ops,
             )
-            self._cache[key] = _record(recorder, self.model, feeds, taps)
+            made = _record(recorder, self.model, feeds, taps)
+            self._cache[key] = made if self._alter is None else self._alter(made, live)
         return self._cache[key]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -20,6 +21,7 @@ import torch
 from onnxcompress.distill.batches import Run
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.comparison import Comparison
+from onnxcompress.distill.course import copies, put_back
 from onnxcompress.distill.distributed import World
 from onnxcompress.distill.losses.base import Sample
 from onnxcompress.distill.losses.labels import label_error
@@ -112,6 +114,17 @@ class LearningTeacher(Teacher):
         self.drift = self._world.agree(now if not self.steps else _MEMORY * self.drift + (1 - _MEMORY) * now)
         self.steps += 1
         self.frozen = self.drift > BOUND
+
+    def state(self) -> dict[str, Any]:
+        """What a later run needs to go on."""
+        counts = [self.drift, self.steps, self.frozen]
+        return {"tensors": copies(self._bridge.parameters), "stepper": self._stepper.state(), "counts": counts}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        put_back(self._bridge.parameters, state["tensors"])
+        self._stepper.load(state["stepper"])
+        self.drift, self.steps, self.frozen = state["counts"]
 
     def finding(self) -> Finding:
         """How far it went."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
-import onnx_ir as ir
 import torch
 
-from onnxcompress import graph
 from onnxcompress.data import DataSource
 from onnxcompress.distill import taps as tapping
 from onnxcompress.distill.adoption import Adopted, adopt
@@ -21,70 +19,36 @@ from onnxcompress.distill.bridge import bridge_for
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
 from onnxcompress.distill.checks import gather, same_weights, start_checks
 from onnxcompress.distill.choosing import choose
-from onnxcompress.distill.comparison import compare, is_quantized, tensor_names
+from onnxcompress.distill.comparison import compare, tensor_names
 from onnxcompress.distill.cotraining import tutor_of
 from onnxcompress.distill.course import Habits, Training
 from onnxcompress.distill.distributed import World, world
+from onnxcompress.distill.job import Job
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
 from onnxcompress.distill.objective import Objective
 from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.pairing import parse_pairs
+from onnxcompress.distill.rate_trial import SHARE, find_rate
 from onnxcompress.distill.repair import find_points, repair
-from onnxcompress.distill.schedule import SENSITIVE, Pace, default_rate
-from onnxcompress.distill.settings import Settings
+from onnxcompress.distill.revive import Revival
+from onnxcompress.distill.schedule import Pace
+from onnxcompress.distill.selection import select_weights
 from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.distill.trainer import Trainer, restore, snapshot
-from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.working_copy import parts
 from onnxcompress.distill.write_back import write_back
-from onnxcompress.errors import ModelError
-from onnxcompress.passes.base import Progress, Scope, silent
 from onnxcompress.report import Finding
-from onnxcompress.runtime_options import RuntimeOptions
 
 # Samples on which tensors are compared before training, and that set the units of the loss.
 _PROBE = 256
-# Peak rates that are tried, as factors on the default of the student's kind.
-_TRIALS = (3.0, 1.0, 0.3, 0.1)
-_TRIAL_STEPS = 24
-_LEAST_TRIAL_STEPS = 4
-_FALL = 0.9
-# One trial's part of the training.
-_TRIAL_SHARE = 1 / 12
 # The last judgement may take this much longer than the first.
 _RESERVE = 1.5
 # Steps where neither steps nor a budget were asked for.
 STEPS = 300
 # Fewer samples in one run say too little about a channel's mean and spread.
 _FOR_MOMENTS = 8
-_ROLES = {"all": {"weight", "bias", "norm", "scale"}, "weights": {"weight"}, "bias": {"bias"}, "norm": {"norm"}}
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything one distillation works on.
-
-    Attributes:
-        student: The model that is edited.
-        teacher: The model to imitate.
-        data: Samples that train.
-        held_out: Samples that only decide whether the result is better; None holds some of `data` out.
-        settings: Options.
-        runtime: How the teacher runs.
-        scope: Nodes whose weights may move.
-        progress: Told the steps.
-    """
-
-    student: ir.Model
-    teacher: ir.Model
-    data: DataSource
-    held_out: DataSource | None
-    settings: Settings
-    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
-    scope: Scope = field(default_factory=Scope)
-    progress: Progress = silent
 
 
 def distill(job: Job) -> list[Finding]:
@@ -195,7 +159,10 @@ class _Distillation:
         )
         habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
         tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, self.job.runtime, seat)
-        trainer = Trainer(self.bridge, tutor or teacher, objective, batches, self._chosen(), habits, seat)
+        chosen = select_weights(self.job, self.bridge)
+        revival = Revival(self.bridge, self.probe[0].feeds) if settings.bn == "revive" else None
+        chosen += [] if revival is None else revival.chosen(chosen)
+        trainer = Trainer(self.bridge, tutor or teacher, objective, batches, chosen, habits, seat, revival)
         self.probe = parts_of(self.job.student, self.train, self.probed, settings.batch_size)
         trainer.set_units(self.probe)
         keeper = self._keeper()
@@ -205,10 +172,17 @@ class _Distillation:
             message = f"training went on at step {step}, from the checkpoint in {settings.resume}"
             self.findings.append(Finding("DISTILL-RESUMED", message, numbers={"step": step}))
         else:
-            rate = settings.rate if settings.rate is not None else self._rate(trainer, objective)
-        trainer.follower = None if tutor is None else tutor.follow
+            rate = (
+                settings.rate
+                if settings.rate is not None
+                else find_rate(trainer, self.job.student, self.probe, self._pace(SHARE))
+            )
+        trainer.follower = tutor
         training = trainer.train(self._pace(), rate, guide, self._told, keeper)
         self.findings += [] if tutor is None else [tutor.finding()]
+        if revival is not None:
+            self.findings.append(revival.finding())
+            revival.fold()
         if training.sparse:
             message = f"{training.sparse} sparse weights kept their zeros"
             self.findings.append(Finding("DISTILL-SPARSE", message, numbers={"weights": training.sparse}))
@@ -236,40 +210,6 @@ class _Distillation:
     def _told(self, training: Training, total: int) -> None:
         agreement = f", {100 * training.best.agreement:.1f} % equal" if training.best.agreement is not None else ""
         self.job.progress(f"distill (loss {training.loss:.3f}{agreement})", training.steps, total)
-
-    def _rate(self, trainer: Trainer, objective: Objective) -> float:
-        """The largest of some peak rates around the default of its kind whose short cycle brings the loss down.
-
-        The lowest loss after a few steps would favour rates that are too small for the whole run.
-        """
-        sensitive = any(node.op_type in SENSITIVE for node in graph.iter_nodes(self.job.student))
-        hints = "hints" in objective.weights
-        base = default_rate(quantized=is_quantized(self.job.student), sensitive=sensitive, hints=hints)
-        start, left = trainer.probe_loss(self.probe), self._pace(_TRIAL_SHARE)
-        rates = [base * factor for factor in _TRIALS]
-        steps = _TRIAL_STEPS if left.steps is None else min(_TRIAL_STEPS, max(_LEAST_TRIAL_STEPS, left.steps))
-        pace = Pace(steps, left.seconds)
-        falls = (r for r in rates if trainer.loss_after(pace, r, self.probe) < _FALL * start)
-        return next(falls, rates[-1])
-
-    def _chosen(self) -> list[tuple[Weight, torch.nn.Parameter]]:
-        """The weights that the user lets move.
-
-        Raises:
-            ModelError: Where none is left.
-        """
-        scope, student = self.job.scope, self.job.student
-        only = graph.select_nodes(student, scope.only) if scope.only else None
-        out = graph.select_nodes(student, scope.exclude) if scope.exclude else set[str]()
-        chosen = [
-            (w, p)
-            for w, p in self.bridge.trainable()
-            if w.role in _ROLES[self.settings.train] and w.node not in out and (only is None or w.node in only)
-        ]
-        if not chosen:
-            hint = "Use train=all, or another --only or --exclude."
-            raise ModelError("cannot distill", why="no weight is left to train", hint=hint, code="MODEL-NO-WEIGHTS")
-        return chosen
 
 
 @contextmanager

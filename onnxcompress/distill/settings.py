@@ -18,7 +18,7 @@ class Settings:
         loss: ``auto``, or terms with weights.
         temperature: Of the soft targets.
         train: ``all``, ``weights``, ``bias`` or ``norm``.
-        bn: ``freeze`` or ``update``.
+        bn: ``freeze``, ``update``, or ``revive`` (behind convolutions, for the time of training).
         scales: ``train`` or ``freeze``: those of Q/DQ nodes.
         augment: ``none`` or ``light``.
         repair: Re-normalise before training.

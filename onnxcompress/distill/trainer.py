@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -18,6 +18,7 @@ from onnxcompress.distill.losses.base import Sample
 from onnxcompress.distill.measure import Closeness, Examiner
 from onnxcompress.distill.objective import Objective
 from onnxcompress.distill.optimization import Chosen, Stepper
+from onnxcompress.distill.revive import Revival
 from onnxcompress.distill.schedule import Pace, one_cycle
 from onnxcompress.distill.teacher import Teacher
 
@@ -25,7 +26,22 @@ from onnxcompress.distill.teacher import Teacher
 _SAVED_EVERY = 30.0
 
 Told = Callable[[Training, int], None]
-Follower = Callable[[list[tuple[Run, Sample]], float], None]
+
+
+class Follower(Protocol):
+    """Something that learns from what student and teacher made of a step's runs."""
+
+    def follow(self, seen: Iterable[tuple[Run, Sample]], rate: float) -> None:
+        """One step of its own after one of the student at `rate`."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What a later run needs to go on."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        ...
 
 
 @dataclass
@@ -40,7 +56,8 @@ class Trainer:
         chosen: The weights that move.
         habits: How.
         world: The processes that train together.
-        follower: Told after each step what student and teacher made of its runs, and the rate.
+        revival: Batch normalizations for the time of training.
+        follower: Learns along after each step.
     """
 
     bridge: Bridge
@@ -50,6 +67,7 @@ class Trainer:
     chosen: Chosen
     habits: Habits = field(default_factory=Habits)
     world: World = field(default_factory=World)
+    revival: Revival | None = None
     follower: Follower | None = None
 
     def __post_init__(self) -> None:
@@ -89,14 +107,14 @@ class Trainer:
     def probe_loss(self, probe: list[Run]) -> float:
         """The objective on some runs, without training."""
         with torch.no_grad():
-            value = sum(run.share * float(self._loss(run, training=False)) for run in probe)
+            value = sum(run.share * float(self.objective.value(self._sample(run))) for run in probe)
         return self.world.agree(value)
 
     def set_units(self, probe: list[Run]) -> dict[str, float]:
         """Count every term in units of its present value on `probe`; the values."""
         totals: dict[str, float] = {}
         with torch.no_grad():
-            samples = [self._sample(run, training=False) for run in probe]
+            samples = [self._sample(run) for run in probe]
             self.objective.prepare(samples)
             self.world.follow_first(self.objective.parameters())
             for run, sample in zip(probe, samples, strict=True):
@@ -116,15 +134,16 @@ class Trainer:
 
         def backward() -> None:
             for run in runs:
-                sample = self._sample(run, training=self.habits.follow)
+                sample = self._sample(run, step=True)
                 loss = self.objective.value(sample) * run.share
                 loss.backward()
                 losses.append(loss.detach())
                 seen.extend([(run, sample)] if self.follower is not None else [])
 
         fine = stepper.step(backward, rate)
+        self._agree_on_statistics()
         if fine and self.follower is not None:
-            self.follower(seen, rate)
+            self.follower.follow(seen, rate)
         training.steps += 1
         training.loss = float(torch.stack(losses).sum()) / sum(r.share for r in runs) if losses else training.loss
         if not fine:
@@ -133,23 +152,22 @@ class Trainer:
 
     def _tensors(self) -> list[torch.Tensor]:
         """All that training moves."""
-        return [*self.bridge.parameters, *self.objective.parameters()]
+        revived = [] if self.revival is None else self.revival.tensors
+        return [*self.bridge.parameters, *self.objective.parameters(), *revived]
 
-    def _loss(self, run: Run, *, training: bool) -> torch.Tensor:
-        return self.objective.value(self._sample(run, training=training))
-
-    def _sample(self, run: Run, *, training: bool) -> Sample:
-        return Sample(self._student(run, training=training), self.teacher.tensors(run.feeds), run.labels)
-
-    def _student(self, run: Run, *, training: bool) -> dict[str, torch.Tensor]:
-        module = self.bridge.specialise(run.feeds, self.objective.names, training=training)
-        return module.run(run.feeds)
+    def _sample(self, run: Run, *, step: bool = False) -> Sample:
+        """What both make of a run; in a training step batch normalization may use and follow the batch."""
+        follow = step and self.habits.follow
+        module = self.bridge.specialise(run.feeds, self.objective.names, training=follow, live=step)
+        return Sample(module.run(run.feeds), self.teacher.tensors(run.feeds), run.labels)
 
     def _agree_on_statistics(self) -> None:
         """Statistics that follow the batches are alike in all processes whenever they are measured."""
         if self.habits.follow:
             pairs = zip(self.bridge.weights, self.bridge.parameters, strict=True)
             self.world.average(t for w, t in pairs if w.role == "state")
+        if self.revival is not None:
+            self.world.average(self.revival.statistics)
 
 
 class _Drive:
@@ -206,6 +224,8 @@ class _Drive:
             "course": self._course.state(), "stepper": self.stepper.state(), "seconds": self._seconds(),
             "pace": [self._pace.steps, self._pace.seconds], "rate": self._rate, "first": self._trainer.objective.first,
         }  # fmt: skip
+        if self._trainer.follower is not None:
+            state["follower"] = self._trainer.follower.state()
         self._keeper.save(state, self._course.training.curve)
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -213,6 +233,8 @@ class _Drive:
         self.stepper.load(state["stepper"])
         self._before, self._pace, self._rate = state["seconds"], Pace(*state["pace"]), state["rate"]
         self._trainer.objective.first.update(state["first"])
+        if self._trainer.follower is not None:
+            self._trainer.follower.load(state["follower"])
 
 
 def snapshot(bridge: Bridge) -> list[torch.Tensor]:

@@ -39,7 +39,11 @@ class Distill(Pass):
     temperature: float = option(4.0, "Temperature of the soft targets.")
     optimizer: str = option("adamw", "Optimizer.", choices=("adamw", "sgd"))
     train: str = option("all", "Which weights move.", choices=("all", "weights", "bias", "norm"))
-    bn: str = option("freeze", "Statistics of batch normalization.", choices=("freeze", "update"))
+    bn: str = option(
+        "freeze",
+        "Batch normalization: keep its statistics, let them follow, or put it back behind convolutions while training.",
+        choices=("freeze", "update", "revive"),
+    )
     scales: str = option("train", "Scales of Q/DQ nodes.", choices=("train", "freeze"))
     augment: str = option(
         "none", "Views of the samples: as they are, or shifted and levelled a little.", choices=("none", "light")
