@@ -233,6 +233,12 @@ class TestDetection:
         weight = 1 - softmax(logits, 2)[..., 2]
         check(Detection(parts), given, float((weight * smooth).sum() / weight.sum()))
 
+    def test_a_side_of_a_box_between_0_and_1_is_no_score(self):
+        boxes = numbers(2, 8, 4) * 5
+        boxes[..., 3] = 0.5
+        parts = find_parts((Answer("y", "values"), Answer("c", "values")), {"y": boxes, "c": np.full((2, 8, 1), 0.5)})
+        assert [(p.answer.name, p.kind, len(p.columns)) for p in parts] == [("y", "boxes", 4), ("c", "scores", 1)]
+
     def test_outputs_without_scores_are_no_detector(self):
         assert find_parts((Answer("y", "values"),), {"y": numbers(2, 8, 4)}) == ()
         assert find_parts((Answer("y", "logits", 1),), {"y": numbers(2, 8)}) == ()

@@ -21,6 +21,8 @@ from onnxcompress.distill.outputs import Answer
 
 _EDGE = 1e-6
 _RANKS = (3, 4)
+# Numbers of a box.
+_BOX = 4
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _presence(part: Part, teacher: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def find_parts(answers: Sequence[Answer], arrays: Mapping[str, np.ndarray]) -> tuple[Part, ...]:
     """The parts of a detector's outputs, by the teacher's numbers; none where no column holds scores.
 
-    Columns between 0 and 1 in all samples are scores; the background of softmax classes is the likeliest of them.
+    Columns between 0 and 1 in all samples are scores, where what is left can be a box or nothing. The background of
+    softmax classes is the likeliest of them.
     """
     parts = tuple(p for a in answers for p in _parts(a, arrays[a.name]))
     return parts if any(p.kind != "boxes" for p in parts) else ()
@@ -123,7 +126,10 @@ def _parts(answer: Answer, array: np.ndarray) -> Iterator[Part]:
     # Columns are fewer than places; of maps they are the channels.
     axis = 1 if array.ndim == _RANKS[1] or array.shape[1] < array.shape[2] else 2
     columns = np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis]).astype(np.float64)
-    inside = ((columns >= 0) & (columns <= 1)).all(0)
+    inside = (columns.min(0) >= 0) & (columns.max(0) <= 1)
+    if (~inside).sum() < _BOX and not inside.all():
+        # A side of a box may lie between 0 and 1 by chance.
+        inside = np.zeros_like(inside)
     for kind, chosen in (("scores", np.flatnonzero(inside)), ("boxes", np.flatnonzero(~inside))):
         if len(chosen):
             scale = max(float(np.sqrt(np.mean(np.square(columns[:, chosen])))), 1e-6)
