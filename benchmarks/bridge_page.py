@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from typing import Any
@@ -54,6 +55,8 @@ def _counts(runs: Rows, good: Callable[[Row], bool]) -> str:
     told = f"{whole}; built in {median(times):.2f} s (median), {max(times):.1f} s at most, {late} in more than 3 s.\n"
     lines = [told, "| files | pass | worst difference of those | median share reached |", "|---|---|---|---|"]
     for kind, rows in _kinds(runs):
+        if not rows:
+            continue
         fine = [r for r in rows if good(r)]
         worst = max((r["difference"] for r in fine), default=0.0)
         lines.append(f"| {kind} | {len(fine)} of {len(rows)} | {worst:.0e} | {_middle(map(_share, fine))} |")
@@ -69,14 +72,22 @@ def _kinds(runs: Rows) -> Iterable[tuple[str, list[Row]]]:
 def _failures(runs: Rows, good: Callable[[Row], bool]) -> str:
     lines = ["## What does not pass\n"]
     lines += [f"- {name}: {_why(row)}" for name, row in sorted(runs.items()) if not good(row)]
-    return "\n".join(lines if len(lines) > 1 else [*lines, "Nothing."]) + "\n"
+    edges = [
+        f"- {name} passes at {row['difference']:.1e}: ONNX Runtime differs from itself by {row['spread']:.1e} there."
+        for name, row in sorted(runs.items())
+        if good(row) and row["difference"] >= BOUND
+    ]
+    shares = sorted((_share(row), name) for name, row in runs.items() if good(row) and _share(row) < 0.95)
+    few = ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares)
+    least = [f"- Less than 95 % of the numbers are reached in {few}."] if few else []
+    return "\n".join([*(lines if len(lines) > 1 else [*lines, "Nothing."]), "", *edges, *least]) + "\n"
 
 
 def _why(row: Row) -> str:
     if "seconds" not in row:
         return row.get("refused") or row.get("fault") or "not run"
     faults = {
-        f"differs by {row['difference']:.1e}": row["difference"] >= BOUND,
+        f"differs by {row['difference']:.1e}": row["difference"] >= max(BOUND, row.get("spread", 0.0)),
         "no finite gradient": not row["finite"],
         "writing back changes it": not row["same"],
     }
@@ -101,7 +112,7 @@ def _peers(runs: Rows, peers: Mapping[str, Rows]) -> str:
 
 def _peer(kind: str, tool: str, names: list[str], rows: Rows, runs: Rows) -> str:
     runs_ = [n for n in names if "difference" in rows[n]]
-    equal = [n for n in runs_ if rows[n]["difference"] < BOUND]
+    equal = [n for n in runs_ if rows[n]["difference"] < max(BOUND, runs[n].get("spread", 0.0))]
     learns = [n for n in equal if rows[n].get("finite")]
     shares = [min(1.0, rows[n]["reached"] / max(1, runs[n]["floats"])) for n in learns]
     whole = sum(share >= 0.95 for share in shares)
@@ -111,13 +122,15 @@ def _peer(kind: str, tool: str, names: list[str], rows: Rows, runs: Rows) -> str
 def _wrong(names: list[str], peers: Mapping[str, Rows]) -> Iterable[str]:
     for tool, rows in peers.items():
         wrong = [n for n in names if rows[n].get("difference", 0.0) >= BOUND]
-        reasons = sorted({_word(rows[n]["fault"]) for n in names if "fault" in rows[n]})
+        reasons = Counter(_word(rows[n]["fault"]) for n in names if "fault" in rows[n])
+        told = [f"{why} ({count})" for why, count in reasons.most_common(12)]
         yield f"- {tool} runs but differs on {len(wrong)}: {', '.join(sorted(wrong)) or 'none'}."
-        yield f"  What stops it: {'; '.join(reasons[:12]) or 'nothing'}{' ...' if len(reasons) > 12 else ''}."
+        yield f"  What stops it most (files): {'; '.join(told) or 'nothing'}."
 
 
 def _word(fault: str) -> str:
-    return fault[:90].replace("|", "/")
+    op = re.search(r"operation_type='(\w+)', version=(\d+)", fault)
+    return f"no {op[1]}-{op[2]}" if op else fault[:80].replace("|", "/")
 
 
 def _share(row: Row) -> float:
