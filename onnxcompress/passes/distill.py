@@ -74,6 +74,8 @@ class Distill(Pass):
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Train `model` in place; see `onnxcompress.distill.distillation`."""
+        from onnxcompress.distill.job import Job
+        from onnxcompress.distill.settings import Settings
         from onnxcompress.errors import UsageError
 
         if ctx.data is None:
@@ -83,7 +85,7 @@ class Distill(Pass):
             )
             raise UsageError(what, why="no data was given", hint=hint, code="USAGE-NO-DATA")
         room = _room()
-        settings = room.Settings(
+        settings = Settings(
             steps=self.steps,
             budget=self._seconds(),
             batch_size=self.batch_size,
@@ -112,7 +114,7 @@ class Distill(Pass):
             ops=self.ops,
             seed=ctx.seed,
         )
-        job = room.Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)
+        job = Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)
         return room.distill(job)
 
     def spec(self) -> dict[str, Any]:
@@ -151,7 +153,6 @@ class Distill(Pass):
         yield "ema", 0 <= self.ema < 1, "from 0 to below 1"
         yield "patience", self.patience >= 0, "0 or more"
         yield "teacher_lr_mult", 0 <= self.teacher_lr_mult <= 1000, "from 0 to 1000"
-        yield "resume", not (self.resume and self.teacher_lr_mult), "possible with --teacher-lr-mult: leave one out"
         yield "close", 0 < self.close <= 1, "above 0 and at most 1"
 
     def _seconds(self) -> float | None:

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -47,12 +48,17 @@ def figures(findings: list[Finding]) -> dict[str, object]:
     return {k: v for k, v in numbers.items() if k != "seconds"}
 
 
-@pytest.mark.parametrize("stop_at", [1, 17, 40])
-def test_a_stopped_run_comes_to_the_same_bytes_and_the_same_curve(tmp_path: Path, stop_at: int):
-    whole, told = run(replace(SETTINGS, resume=tmp_path / "whole"))
+@pytest.mark.parametrize(
+    ("stop_at", "options"), [(1, {}), (17, {}), (40, {}), (22, {"bn": "revive"}), (22, {"teacher_rate": 2.0})]
+)
+def test_a_stopped_run_comes_to_the_same_bytes_and_the_same_curve(
+    tmp_path: Path, stop_at: int, options: dict[str, Any]
+):
+    settings = replace(SETTINGS, **options)
+    whole, told = run(replace(settings, resume=tmp_path / "whole"))
     with pytest.raises(Stopped):
-        run(replace(SETTINGS, resume=tmp_path / "cut"), stop_at)
-    student, findings = run(replace(SETTINGS, resume=tmp_path / "cut"))
+        run(replace(settings, resume=tmp_path / "cut"), stop_at)
+    student, findings = run(replace(settings, resume=tmp_path / "cut"))
     assert model_io.to_bytes(student) == model_io.to_bytes(whole)
     assert figures(findings) == figures(told)
     curves = [(tmp_path / name / "curve.csv").read_text() for name in ("whole", "cut")]

@@ -40,7 +40,6 @@ def test_without_data_it_says_what_to_give():
         {"batch_size": 0},
         {"temperature": 0.0},
         {"teacher_lr_mult": -1.0},
-        {"resume": "here", "teacher_lr_mult": 2.0},
     ],
 )
 def test_a_wrong_option_is_named(wrong: dict[str, Any]):
