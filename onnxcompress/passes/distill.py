@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +12,7 @@ from onnxcompress.passes.base import Context, Effect, Pass, option
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnxcompress.distill.settings import Settings
     from onnxcompress.errors import CompressError
     from onnxcompress.report import Finding
 
@@ -75,7 +76,6 @@ class Distill(Pass):
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Train `model` in place; see `onnxcompress.distill.distillation`."""
         from onnxcompress.distill.job import Job
-        from onnxcompress.distill.settings import Settings
         from onnxcompress.errors import UsageError
 
         if ctx.data is None:
@@ -85,37 +85,19 @@ class Distill(Pass):
             )
             raise UsageError(what, why="no data was given", hint=hint, code="USAGE-NO-DATA")
         room = _room()
-        settings = Settings(
-            steps=self.steps,
-            budget=self._seconds(),
-            batch_size=self.batch_size,
-            rate=self._rate(),
-            loss=self.loss,
-            temperature=self.temperature,
-            train=self.train,
-            bn=self.bn,
-            scales=self.scales,
-            augment=self.augment,
-            repair=self.repair,
-            optimizer=self.optimizer,
-            ema=self.ema,
-            patience=self.patience,
-            close=self.close,
-            accept_worse=self.accept_worse,
-            alpha=self.alpha,
-            beta=self.beta,
-            head_norm=self.head_norm,
-            hint=self.hint,
-            pair=self.pair,
-            map_teacher=self.map_teacher,
-            teacher_rate=self.teacher_lr_mult,
-            resume=None if self.resume is None else Path(self.resume),
-            until=self.until,
-            ops=self.ops,
-            seed=ctx.seed,
-        )
+        settings = self._settings(ctx.seed)
         job = Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)
         return room.distill(job)
+
+    def _settings(self, seed: int) -> Settings:
+        """The options as the training takes them: those of the same name, and those that are read first."""
+        from onnxcompress.distill.settings import Settings
+
+        own = {f.name for f in fields(self)}
+        same: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Settings) if f.name in own}
+        resume = None if self.resume is None else Path(self.resume)
+        read = {"budget": self._seconds(), "rate": self._rate(), "teacher_rate": self.teacher_lr_mult, "resume": resume}
+        return Settings(**{**same, **read, "seed": seed})
 
     def spec(self) -> dict[str, Any]:
         """The recipe entry, without the folder of one run on one machine."""
