@@ -96,7 +96,12 @@ class Distill(Pass):
         own = {f.name for f in fields(self)}
         same: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Settings) if f.name in own}
         resume = None if self.resume is None else Path(self.resume)
-        read = {"budget": self._seconds(), "rate": self._rate(), "teacher_rate": self.teacher_lr_mult, "resume": resume}
+        read: dict[str, Any] = {
+            "budget": self._seconds(),
+            "rate": self._rate(),
+            "teacher_rate": self.teacher_lr_mult,
+            "resume": resume,
+        }
         return Settings(**{**same, **read, "seed": seed})
 
     def spec(self) -> dict[str, Any]:
