@@ -96,13 +96,9 @@ class Distill(Pass):
         own = {f.name for f in fields(self)}
         same: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(Settings) if f.name in own}
         resume = None if self.resume is None else Path(self.resume)
-        read: dict[str, Any] = {
-            "budget": self._seconds(),
-            "rate": self._rate(),
-            "teacher_rate": self.teacher_lr_mult,
-            "resume": resume,
-        }
-        return Settings(**{**same, **read, "seed": seed})
+        same |= {"budget": self._seconds(), "rate": self._rate(), "resume": resume}
+        same |= {"teacher_rate": self.teacher_lr_mult, "seed": seed}
+        return Settings(**same)
 
     def spec(self) -> dict[str, Any]:
         """The recipe entry, without the folder of one run on one machine."""
