@@ -43,12 +43,15 @@ class Closeness:
         return bool(np.isfinite(self.error))
 
     def better_than(self, other: Closeness) -> bool:
-        """True where this one is to be preferred: by agreement where that is fine enough, then by error."""
+        """True where this one is to be preferred: by agreement where that differs by more than luck, else by error."""
         if not self.finite:
             return False
         if self.agreement is None or other.agreement is None or self.positions < _COARSE:
             return self.error < other.error
-        return (self.agreement, -self.error) > (other.agreement, -other.error)
+        gain = self.agreement - other.agreement
+        if abs(gain) > _luck(self.agreement, other.agreement, self.positions):
+            return gain > 0
+        return self.error < other.error
 
     def close(self, share: float) -> bool:
         """True where the student is as good as its teacher, by more than the luck of the samples.
@@ -62,6 +65,11 @@ class Closeness:
         if self.agreement is None:
             return self.error <= (1 - share) ** 2
         return _at_least(self.agreement, self.positions) >= share
+
+
+def _luck(first: float, second: float, count: int) -> float:
+    """Standard error of a share seen in `count` trials; the larger of the two."""
+    return max(float(np.sqrt(p * (1 - p) / count)) for p in (first, second))
 
 
 def _at_least(share: float, count: int) -> float:
