@@ -111,11 +111,12 @@ def by_us(path: Path, x: np.ndarray) -> tuple[Callable[[], None], Tensors]:
     from onnxcompress.distill.batches import Batches
     from onnxcompress.distill.bridge import Bridge
     from onnxcompress.distill.comparison import compare
+    from onnxcompress.distill.course import Training
     from onnxcompress.distill.losses.recipe import parse_loss
     from onnxcompress.distill.measure import Closeness
     from onnxcompress.distill.objective import build
     from onnxcompress.distill.teacher import Teacher
-    from onnxcompress.distill.trainer import Trainer, Training
+    from onnxcompress.distill.trainer import Trainer
     from onnxcompress.runtime_options import RuntimeOptions
 
     model = model_io.load(str(path))
@@ -127,10 +128,10 @@ def by_us(path: Path, x: np.ndarray) -> tuple[Callable[[], None], Tensors]:
     batches = Batches(model, ArraySource({"x": x}), BATCH, seed=1)
     once: Any = _Once(made)
     trainer: Any = Trainer(bridge, once, objective, batches, bridge.trainable())
-    stepper, runs, training = trainer._stepper(), iter(batches), Training(Closeness(None, 0.0))
+    stepper, runs, training = trainer.new_stepper(), iter(batches), Training(Closeness(None, 0.0))
 
     def step() -> None:
-        trainer._step(stepper, next(runs), RATE, training)
+        trainer.step(stepper, next(runs), RATE, training)
 
     return step, {name: made[name] for name in objective.names}
 

@@ -135,4 +135,4 @@ def _class_ids(labels: np.ndarray | None) -> torch.Tensor | None:
     """Labels as class ids; None where there are none, or they are not integers."""
     if labels is None or not np.issubdtype(labels.dtype, np.integer):
         return None
-    return torch.from_numpy(labels.astype(np.int64))
+    return torch.as_tensor(labels.astype(np.int64))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from onnxcompress.data import DataSource
 from onnxcompress.distill import taps as tapping
@@ -22,6 +19,7 @@ from onnxcompress.distill.choosing import choose
 from onnxcompress.distill.comparison import compare, tensor_names
 from onnxcompress.distill.cotraining import tutor_of
 from onnxcompress.distill.course import Habits, Training
+from onnxcompress.distill.device import computing, device_for
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.job import Job
 from onnxcompress.distill.measure import Examiner
@@ -36,6 +34,7 @@ from onnxcompress.distill.schedule import Pace
 from onnxcompress.distill.selection import select_weights
 from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher
+from onnxcompress.distill.torch_teacher import open_teacher
 from onnxcompress.distill.trainer import Trainer, restore, snapshot
 from onnxcompress.distill.working_copy import parts
 from onnxcompress.distill.write_back import write_back
@@ -68,7 +67,8 @@ def distill(job: Job) -> list[Finding]:
     student, teacher = parts(job.student, job.teacher, job.settings.until, outputs)
     adopted = adopt(student, teacher, inputs, outputs, hints)
     job = replace(job, teacher=adopted.teacher)
-    with _threads(job.runtime.threads), memory_told(job.settings.batch_size), world() as processes:
+    device = device_for(job.settings.device)
+    with computing(job.runtime.threads, device), memory_told(job.settings.batch_size), world() as processes:
         return _Distillation(job, processes, adopted).run()
 
 
@@ -97,7 +97,8 @@ class _Distillation:
         student, probe = self.job.student, self.probe[0]
         objective, told = choose(student, self.job.teacher, pair, probe, self.bridge, settings)
         terms, self.findings = objective.weights, [*self.findings, *told]
-        teacher = Teacher(self.job.teacher, objective.names, pair.taps, self.job.runtime)
+        backend = settings.teacher_backend
+        teacher = open_teacher(backend, self.job.teacher, objective.names, pair.taps, self.job.runtime)
         evidence = gather(self.probe, pair.answers, teacher, self.train, self.probed)
         self.findings += start_checks(self.job.student, self.job.teacher, evidence, terms)
         judge = self._examiner(self.split.judge, teacher)
@@ -210,15 +211,3 @@ class _Distillation:
     def _told(self, training: Training, total: int) -> None:
         agreement = f", {100 * training.best.agreement:.1f} % equal" if training.best.agreement is not None else ""
         self.job.progress(f"distill (loss {training.loss:.3f}{agreement})", training.steps, total)
-
-
-@contextmanager
-def _threads(count: int) -> Generator[None]:
-    """Torch's thread count for the time of the work."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

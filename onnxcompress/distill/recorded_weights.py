@@ -65,10 +65,10 @@ class RecordedWeights:
         return self._tape.slot(example, proxy) if weight.grid is None else self._on_grid(example, proxy, weight.grid)
 
     def _on_grid(self, example: torch.Tensor, proxy: object, grid: Grid) -> Slot:
-        zero, limits = torch.from_numpy(grid.zero), (grid.low, grid.high)
+        zero, limits = torch.as_tensor(grid.zero), (grid.low, grid.high)
         source, layout = self._look(grid.source), (tuple(example.shape), grid.axis, grid.block)
         if source.constant:
-            scale = torch.from_numpy(grid.scale)
+            scale = torch.as_tensor(grid.scale)
             laid = self._tape.lift(scale)
         else:
             assert source.example is not None

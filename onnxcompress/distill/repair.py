@@ -118,7 +118,7 @@ class _Corrector(torch.fx.Interpreter):
         return result if point is None else self._correct(point, result)
 
     def _correct(self, point: Point, y: torch.Tensor) -> torch.Tensor:
-        theirs = torch.from_numpy(np.asarray(self._teacher[point.name], dtype=np.float32)).to(y.dtype)
+        theirs = torch.from_numpy(np.asarray(self._teacher[point.name], dtype=np.float32)).to(y)
         if theirs.shape != y.shape:
             return y
         (mine_mean, mine_std), (mean, std) = _moments(y, point.channel), _moments(theirs, point.channel)

@@ -37,6 +37,8 @@ class Settings:
         resume: Folder where the run is saved, and gone on with where one is there; None for none.
         until: Tensors of both up to which they are compared and trained; the rest stays.
         ops: Python files with torch forms of further operators.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        teacher_backend: ``auto``, ``ort`` or ``torch``.
         seed: Of the order of the samples.
     """
 
@@ -66,4 +68,6 @@ class Settings:
     resume: Path | None = None
     until: tuple[str, ...] = ()
     ops: tuple[str, ...] = ()
+    device: str = "auto"
+    teacher_backend: str = "auto"
     seed: int = 0

@@ -57,11 +57,11 @@ def _weights(
             continue
         shared = home(weight.value) is None
         old = _numbers(bridge.twins[weight.value].source if shared else _home(weight.value))
-        moved = (now.detach() != before).numpy()
+        moved = (now.detach() != before).cpu().numpy()
         regridded = weight.grid is not None and weight.grid.source in scales
         made[weight.value] = old
         if moved.any() or regridded:
-            new, before_it = _as_stored(weight, now.detach(), old.dtype), _spread(weight.grid, old)
+            new, before_it = _as_stored(weight, now.detach().cpu(), old.dtype), _spread(weight.grid, old)
             merged = np.where(moved | regridded, new, before_it).astype(old.dtype)
             made[weight.value] = merged if weight.grid is None else weight.grid.packed(merged, old.shape)
     return made
@@ -96,7 +96,7 @@ def _scales(bridge: Bridge, start: list[torch.Tensor]) -> dict[ir.Value, np.ndar
     growth: dict[ir.Value, torch.Tensor] = {}
     for weight, now, before in zip(bridge.weights, bridge.parameters, start, strict=True):
         if weight.role == "scale" and bool((now.detach() != before).any()):
-            growth[weight.value] = now.detach()
+            growth[weight.value] = now.detach().cpu()
     made = {value: _grown(value, [factor]) for value, factor in growth.items()}
     for value, factors in bridge.follow.items():
         if moved := [growth[f] for f in factors if f in growth]:

@@ -71,6 +71,12 @@ class Distill(Pass):
         0.0,
         "Let a copy of the teacher learn along at this multiple of the student's rate, held to what it was; 0 for no.",
     )
+    device: str = option(
+        "auto", "Where torch computes; auto takes CUDA where there is one.", choices=("auto", "cpu", "cuda")
+    )
+    teacher_backend: str = option(
+        "auto", "What runs the teacher; auto is ONNX Runtime, torch on CUDA.", choices=("auto", "ort", "torch")
+    )
     resume: str | None = option(None, "Folder where the training is saved on the way; a killed one goes on from there.")
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
@@ -79,11 +85,9 @@ class Distill(Pass):
         from onnxcompress.errors import UsageError
 
         if ctx.data is None:
-            what, hint = (
-                "cannot distill without samples",
-                "Give --data FILE; a few hundred samples do, labels are not needed.",
-            )
-            raise UsageError(what, why="no data was given", hint=hint, code="USAGE-NO-DATA")
+            hint = "Give --data FILE; a few hundred samples do, labels are not needed."
+            what, why = "cannot distill without samples", "no data was given"
+            raise UsageError(what, why=why, hint=hint, code="USAGE-NO-DATA")
         room = _room()
         settings = self._settings(ctx.seed)
         job = Job(model, ctx.teacher, ctx.data, ctx.held_out, settings, ctx.runtime, ctx.scope, ctx.progress)

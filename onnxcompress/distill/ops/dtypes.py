@@ -54,4 +54,4 @@ def to_torch(array: np.ndarray) -> torch.Tensor:
         plain = np.int8
     if kind == _D.UINT4:
         plain = np.uint8
-    return torch.from_numpy(np.array(array, dtype=plain or array.dtype, order="C"))
+    return torch.as_tensor(np.array(array, dtype=plain or array.dtype, order="C"))

@@ -22,11 +22,11 @@ def resize(node: OpNode, x: Any, *_: Any) -> Any:
             continue
         where = _coordinates(node, size, new, scale)
         if mode == "nearest":
-            x = torch.index_select(x, axis, node.lift(torch.from_numpy(_nearest(node, where, size))))
+            x = torch.index_select(x, axis, node.lift(torch.as_tensor(_nearest(node, where, size))))
         else:
             _refuse_antialias(node, scale)
             weights = _linear(where, size) if mode == "linear" else _cubic(where, size, node)
-            matrix = node.lift(torch.from_numpy(weights.T.copy()).to(node.dtypes[0]))
+            matrix = node.lift(torch.as_tensor(weights.T.copy()).to(node.dtypes[0]))
             x = torch.movedim(torch.matmul(torch.movedim(x, axis, -1), matrix), -1, axis)
     return x
 

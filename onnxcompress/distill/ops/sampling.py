@@ -56,7 +56,7 @@ def _roi_align(
     made = [x.new_zeros((0, x.shape[1], *size))]
     # In float32 like ONNX Runtime: the number of samples is a ceiling, which the last bit can move.
     corners = rois.detach().to("cpu", torch.float32) * scale - (0.5 if half else 0.0)
-    for box, index in zip(corners.numpy(), batch.tolist(), strict=True):
+    for box, index in zip(corners.cpu().numpy(), batch.tolist(), strict=True):
         sides = [_neighbours(box[1 - a], box[3 - a], size[a], x.shape[2 + a], ratio, half) for a in (0, 1)]
         made.append(_pooled(x[index], sides[0], sides[1], size, largest)[None])
     return torch.cat(made)
