@@ -7,7 +7,7 @@ bridge makes, so a batch of another size costs a walk and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,11 +89,17 @@ class Bridge:
         self._index = {weight.value: i for i, weight in enumerate(self.weights)}
         self._cache: dict[Any, TorchGraph] = {}
         self._alter: Alter | None = None
+        self._held = frozenset[ir.Node]()
 
     def attach(self, alter: Alter | None) -> None:
         """Alter every module made from now on; None makes them plain again."""
         self._alter = alter
         self._cache.clear()
+
+    def hold(self, nodes: Iterable[ir.Node]) -> None:
+        """Keep the statistics of these nodes of the copy, and work with them, in training too."""
+        self._held = frozenset(nodes)
+        self._cache = {key: made for key, made in self._cache.items() if not key[2]}  # key[2]: in training
 
     def _add(self, scales: Scales) -> None:
         growths = [_growth(w) for w in scales.weights]
@@ -134,6 +140,7 @@ class Bridge:
                 self.weights,
                 self.parameters,
                 training=training,
+                held=self._held,
                 follow=self.follow,
                 ops=self._ops,
             )

@@ -26,12 +26,13 @@ from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
 from onnxcompress.distill.objective import Objective
 from onnxcompress.distill.outcome import figures, judge_findings, untrained
+from onnxcompress.distill.optimization import Chosen
 from onnxcompress.distill.pairing import parse_pairs
 from onnxcompress.distill.rate_trial import SHARE, find_rate
 from onnxcompress.distill.repair import find_points, repair
 from onnxcompress.distill.revive import Revival
 from onnxcompress.distill.schedule import Pace
-from onnxcompress.distill.selection import select_weights
+from onnxcompress.distill.selection import fixed_nodes, select_weights
 from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.distill.torch_teacher import open_teacher
@@ -108,8 +109,10 @@ class _Distillation:
         self.judging = time.perf_counter() - measuring
         if settings.steps == 0 or same_weights(self.job.student, self.job.teacher) or before.close(settings.close):
             return [*self.findings, untrained(before, asked=settings.steps == 0)]
-        self._repair(guide)
-        training, rate = self._train(objective, teacher, guide)
+        chosen = select_weights(self.job, self.bridge)
+        self.bridge.hold(fixed_nodes(self.job.student, self.job.scope, self.bridge))
+        self._repair(guide, chosen)
+        training, rate = self._train(objective, teacher, guide, chosen)
         after = self.world.agree(judge.measure(self.bridge))
         better = after.better_than(before)
         write = better or (settings.accept_worse and after.finite)
@@ -124,9 +127,9 @@ class _Distillation:
         answers, power = self.pair.answers, self.pair.power
         return Examiner(self.job.student, source, answers, teacher, power, batch=self.settings.batch_size)
 
-    def _repair(self, guide: Examiner) -> None:
-        """Re-normalise the layers; kept only where it brings the student closer."""
-        points, feeds = find_points(self.bridge), self.probe[0].feeds
+    def _repair(self, guide: Examiner, chosen: Chosen) -> None:
+        """Re-normalise the layers that may move; kept only where it brings the student closer."""
+        points, feeds = find_points(self.bridge, [p for _, p in chosen]), self.probe[0].feeds
         known = tensor_names(self.job.teacher)
         names = [p.name for p in points if p.name in known]
         samples = max((len(a) for a in feeds.values() if a.ndim), default=0)
@@ -147,7 +150,7 @@ class _Distillation:
                 Finding("DISTILL-REPAIRED", message, numbers={"layers": moved, **figures(before, after)})
             )
 
-    def _train(self, objective: Objective, teacher: Teacher, guide: Examiner) -> tuple[Training, float]:
+    def _train(self, objective: Objective, teacher: Teacher, guide: Examiner, chosen: Chosen) -> tuple[Training, float]:
         settings, seat = self.settings, self.world
         batches = Batches(
             self.job.student,
@@ -160,9 +163,8 @@ class _Distillation:
         )
         habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
         tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, self.job.runtime, seat)
-        chosen = select_weights(self.job, self.bridge)
-        revival = Revival(self.bridge, self.probe[0].feeds) if settings.bn == "revive" else None
-        chosen += [] if revival is None else revival.chosen(chosen)
+        revival = Revival(self.bridge, self.probe[0].feeds, chosen) if settings.bn == "revive" else None
+        chosen = chosen if revival is None else [*chosen, *revival.chosen(chosen)]
         trainer = Trainer(self.bridge, tutor or teacher, objective, batches, chosen, habits, seat, revival)
         self.probe = parts_of(self.job.student, self.train, self.probed, settings.batch_size)
         trainer.set_units(self.probe)

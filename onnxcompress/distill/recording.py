@@ -34,6 +34,7 @@ class Recorder:
         weights: The weights.
         parameters: Their tensors.
         training: Batch normalization uses the batch's statistics.
+        held: But not in these nodes.
         follow: Bias scales with the trained scales that they are products of.
         ops: The user's torch forms by operator, before those of the library.
     """
@@ -46,10 +47,11 @@ class Recorder:
         parameters: Sequence[torch.Tensor],
         *,
         training: bool,
+        held: frozenset[ir.Node] = frozenset(),
         follow: Mapping[ir.Value, tuple[ir.Value, ...]] | None = None,
         ops: Mapping[str, CustomOp] | None = None,
     ) -> None:
-        self._opsets, self._training = model.graph.opset_imports, training
+        self._opsets, self._training, self._held = model.graph.opset_imports, training, held
         self._whole = self._scope = model.graph
         self._ops = ops or {}
         self.tape, self.unrolled = Tape(), 0
@@ -185,7 +187,7 @@ class Recorder:
             constants=tuple(s.example if s is not None and s.constant else None for s in slots),
             kinds=tuple(None if v is None or v.dtype is None else int(v.dtype) for v in node.inputs),
             outputs=max(used, default=0) + 1,
-            training=self._training,
+            training=self._training and node not in self._held,
         )
 
     def _release(self, value: ir.Value | None) -> None:

@@ -10,7 +10,7 @@ One forward pass does all layers: each sees the corrected activations of those b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,16 @@ class Point:
     bias: int
 
 
-def find_points(bridge: Bridge) -> list[Point]:
-    """Layers with a float scale and a bias of their own, in order; a Conv before a BatchNormalization is left to it."""
-    index = {w.value: i for i, w in enumerate(bridge.weights) if w.grid is None}
+def find_points(bridge: Bridge, free: Iterable[torch.Tensor] | None = None) -> list[Point]:
+    """Layers with a float scale and a bias of their own, in order; a Conv before a BatchNormalization is left to it.
+
+    Args:
+        bridge: The student.
+        free: Its tensors that may move, all where it is None: a layer takes part where its scale and its bias may.
+    """
+    may = None if free is None else {id(tensor) for tensor in free}
+    pairs = enumerate(zip(bridge.weights, bridge.parameters, strict=True))
+    index = {w.value: i for i, (w, p) in pairs if w.grid is None and (may is None or id(p) in may)}
     points: list[Point] = []
     for node in bridge.model.graph:
         point = _point(node, index)

@@ -21,6 +21,7 @@ import torch.nn.functional as nnf
 
 from onnxcompress.distill.bridge import Bridge, TorchGraph
 from onnxcompress.distill.ops.dtypes import to_torch
+from onnxcompress.distill.optimization import Chosen
 from onnxcompress.distill.repair import Point, find_points
 from onnxcompress.distill.weights import Weight
 from onnxcompress.report import Finding
@@ -50,12 +51,14 @@ class Revival:
     Args:
         bridge: The student; `insert` is called on each module that it makes, until `fold`.
         feeds: Samples that give the first statistics.
+        chosen: The weights that may move; a layer takes part where its weight and its bias may. None for all.
     """
 
-    def __init__(self, bridge: Bridge, feeds: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, bridge: Bridge, feeds: Mapping[str, np.ndarray], chosen: Chosen | None = None) -> None:
         self._bridge = bridge
+        free = None if chosen is None else [parameter for _, parameter in chosen]
         convolutions = {node.outputs[0].name for node in bridge.model.graph if node.op_type == "Conv"}
-        points = [point for point in find_points(bridge) if point.name in convolutions]
+        points = [point for point in find_points(bridge, free) if point.name in convolutions]
         module = bridge.specialise(feeds)
         found = _Moments(module.module, {module.nodes[p.name]: p for p in points if p.name in module.nodes})
         with torch.no_grad():
@@ -99,6 +102,8 @@ class Revival:
         """What was put in."""
         count = len(self._norms)
         message = f"{count} convolutions were trained with batch normalization behind them, folded away after"
+        if not count:
+            message = "no convolution with a weight and a bias of its own may move; batch normalization was put nowhere"
         return Finding("DISTILL-REVIVED", message, numbers={"layers": count})
 
     def fold(self) -> None:

@@ -74,7 +74,8 @@ def _made(chosen: dict[ir.Value, ir.Node], factors: dict[ir.Value, set[tuple[ir.
     made, first = Scales(), dict[tuple[bytes, bytes], int]()
     for value, node in chosen.items():
         made.shared.append(first.setdefault(_key(value, node), len(made.weights)))
-        made.weights.append(Weight(value.name or "", value, "scale", _owner(node)))
+        owner = _owner(node)
+        made.weights.append(Weight(value.name or "", value, "scale", owner.name or "", nodes=(owner,)))
     for value, pairs in factors.items():
         trained = tuple(v for pair in pairs for v in pair if v in chosen)
         if trained:
@@ -135,8 +136,7 @@ def _key(value: ir.Value, node: ir.Node) -> tuple[bytes, bytes]:
     return tensor.numpy().tobytes(), b"" if zero is None else zero.numpy().tobytes()
 
 
-def _owner(node: ir.Node) -> str:
+def _owner(node: ir.Node) -> ir.Node:
     """The layer that reads a dequantized tensor; a scope selects layers, not Q/DQ nodes."""
     readers = [use.node for use in node.outputs[0].uses() if use.node.op_type not in _PAIRS]
-    owner = readers[0] if readers and node.op_type in ("DequantizeLinear", "Mul") else node
-    return owner.name or ""
+    return readers[0] if readers and node.op_type in ("DequantizeLinear", "Mul") else node

@@ -9,7 +9,7 @@ Constants may be initializers of any scope or Constant nodes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -78,6 +78,7 @@ class Weight:
         role: ``weight``, ``bias``, ``norm``, ``scale`` of a Q/DQ node, or ``state`` for running statistics.
         node: Name of the first node that uses it as a parameter.
         grid: Its grid where it is stored as integers.
+        nodes: All nodes that use it as a parameter.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Weight:
     role: str
     node: str
     grid: Grid | None = None
+    nodes: tuple[ir.Node, ...] = ()
 
 
 def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -102,7 +104,7 @@ def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
         role, node = places[0]
         found = _weight(value, role, node)
         if isinstance(found, Weight):
-            weights.append(found)
+            weights.append(replace(found, nodes=tuple(dict.fromkeys(node for _, node in places))))
             findings += _tied(found, places)
         elif found is not None:
             findings.append(found)

@@ -17,6 +17,8 @@ from onnxcompress import graph
 from onnxcompress.errors import ModelError, UsageError
 
 _HOME = "onnxcompress.home"
+# Keys in a node's metadata: inlining hands those of a call on to the nodes that take its place.
+_CALLED = "onnxcompress.called."
 
 
 def working_copy(model: ir.Model, until: Sequence[str] = ()) -> ir.Model:
@@ -43,6 +45,12 @@ def home(value: ir.Value) -> ir.Value | None:
 def home_node(node: ir.Node) -> ir.Node | None:
     """The node of the model that a node of its copy stands for."""
     return node.meta.get(_HOME)
+
+
+def labels(node: ir.Node) -> set[str]:
+    """What a node of a copy is called in the model itself: its own label, and those of the calls around it."""
+    found = {key.removeprefix(_CALLED) for key in node.metadata_props if key.startswith(_CALLED)}
+    return found or {graph.label(node)}
 
 
 def settle(value: ir.Value, home: ir.Value) -> None:
@@ -123,6 +131,8 @@ def _mark(copy: ir.Model, model: ir.Model) -> None:
 
 
 def _inline(model: ir.Model) -> None:
+    for node in graph.iter_nodes(model):
+        node.metadata_props[_CALLED + graph.label(node)] = ""
     try:
         ir_passes.InlinePass()(model)
     except (ValueError, ir.passes.PassError, ir.passes.PreconditionError) as fault:
