@@ -25,8 +25,8 @@ from onnxcompress.distill.job import Job
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
 from onnxcompress.distill.objective import Objective
-from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.optimization import Chosen
+from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.pairing import parse_pairs
 from onnxcompress.distill.rate_trial import SHARE, find_rate
 from onnxcompress.distill.repair import find_points, repair

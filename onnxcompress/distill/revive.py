@@ -79,7 +79,7 @@ class Revival:
         """Running means and variances."""
         return [tensor for norm in self._norms for tensor in (norm.mean, norm.variance)]
 
-    def chosen(self, weights: list[tuple[Weight, torch.nn.Parameter]]) -> list[tuple[Weight, torch.nn.Parameter]]:
+    def chosen(self, weights: Chosen) -> list[tuple[Weight, torch.nn.Parameter]]:
         """What is learned besides `weights`: gamma and beta of the layers whose weights are among them."""
         moving = {id(parameter) for _, parameter in weights}
         own = self._bridge.weights
