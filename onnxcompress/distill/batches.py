@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +15,8 @@ from onnxcompress.data import ArraySource, DataSource
 from onnxcompress.distill.augment import Light
 from onnxcompress.distill.lengths import Padding, arrange, equal_parts, sizes_of
 from onnxcompress.runtime import feeds_of
+
+T = TypeVar("T", np.ndarray, torch.Tensor)
 
 # Runs in one step where the model takes a fixed number of samples a run.
 _MOST_RUNS = 8
@@ -28,12 +31,19 @@ class Run:
         share: Part of the batch that it holds.
         labels: Class ids, or None.
         rows: Place of each sample among those that were asked for.
+        padding: Samples repeated at the end of the feeds because the model fixes its batch; they do not count.
     """
 
     feeds: dict[str, np.ndarray]
     share: float
     labels: torch.Tensor | None = None
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64), repr=False)
+    padding: int = 0
+
+    def real(self, tensors: Mapping[str, T]) -> dict[str, T]:
+        """Tensors or arrays of the run without what was repeated, where their first axis is the batch."""
+        count, fed = len(self.rows), len(self.rows) + self.padding
+        return {n: t[:count] if self.padding and t.ndim and len(t) == fed else t for n, t in tensors.items()}
 
 
 class Batches:
@@ -116,7 +126,8 @@ def runs_of(
     for rows, part in parts if source.uniform else equal_parts(source, indices, padding):
         for run in feeds_of(model, part, batch=len(rows)):
             labels = source.labels(indices[rows[run.indices]])
-            yield Run(run.arrays, len(run.indices) / of, _class_ids(labels), rows[run.indices])
+            share, chosen = len(run.indices) / of, rows[run.indices]
+            yield Run(run.arrays, share, _class_ids(labels), chosen, run.padding)
 
 
 def parts_of(model: ir.Model, source: DataSource, indices: np.ndarray, size: int) -> list[Run]:

@@ -2,7 +2,8 @@
 
     L_T = a KL(p_t || p_t0) + b KL(sg p_s || p_t) + c CE(t, y)
 
-p_t0 is the teacher as it came, the anchor; sg p_s the student, held fixed; c is 1 where the data has labels, else 0.
+p_t0 is the teacher as it came, the anchor; sg p_s the student, held fixed; c is 1 where the
+student learns from labels too, else 0.
 Mutual learning: Zhang et al. 2018 (arXiv 1706.00384); student-friendly teachers: Park et al. 2021 (arXiv 2102.07650).
 Without labels and without the anchor both would drift to agree on anything; past `BOUND` the teacher is frozen as it
 is. Only a copy in memory learns: the teacher's model and file stay, and students are judged by the original.
@@ -59,6 +60,7 @@ class LearningTeacher(Teacher):
         optimizer: ``adamw`` or ``sgd``.
         options: How the original runs.
         world: The processes that train together.
+        labels: Its loss has labels as well, where the data has them.
 
     Attributes:
         drift: How far the copy is from the original: KL(p_t || p_t0).
@@ -78,11 +80,13 @@ class LearningTeacher(Teacher):
         optimizer: str = "adamw",
         options: RuntimeOptions | None = None,
         world: World | None = None,
+        *,
+        labels: bool = True,
     ) -> None:
         super().__init__(model, names, pair.taps, options)
         self._wanted, self._taps = [n for n in names if n], {tap.name: tap for tap in pair.taps}
         self._answers, self._power, self._multiple = pair.answers, pair.power, multiple
-        self._world, self._bridge = world or World(), Bridge(model)
+        self._world, self._bridge, self._labels = world or World(), Bridge(model), labels
         self._inputs = {value.name for value in model.graph.inputs}
         chosen = self._bridge.trainable()
         if not chosen:
@@ -144,7 +148,7 @@ class LearningTeacher(Teacher):
 
     def loss(self, run: Run, sample: Sample) -> tuple[torch.Tensor, float]:
         """L_T and the drift of one run."""
-        mine, first = self._made(run.feeds), self.arrays(run.feeds)
+        mine, first = run.real(self._made(run.feeds)), run.real(self.arrays(run.feeds))
         terms, drifts = list[torch.Tensor](), list[float]()
         for answer in self._answers:
             now = mine[answer.name]
@@ -155,7 +159,7 @@ class LearningTeacher(Teacher):
             drifts.append(float(anchor.detach()))
         loss = torch.stack(terms).sum() / len(self._answers)
         labelled = next((a for a in self._answers if a.classes and not a.foreign), None)
-        if run.labels is not None and labelled is not None:
+        if self._labels and run.labels is not None and labelled is not None:
             kind = labelled.theirs or labelled.kind
             loss = loss + label_error(mine[labelled.name], run.labels, replace(labelled, kind=kind))
         return loss, float(np.mean(drifts))
@@ -175,12 +179,20 @@ class LearningTeacher(Teacher):
 
 
 def tutor_of(
-    model: ir.Model, names: Sequence[str], pair: Comparison, settings: Settings, options: RuntimeOptions, world: World
+    model: ir.Model,
+    names: Sequence[str],
+    pair: Comparison,
+    settings: Settings,
+    options: RuntimeOptions,
+    world: World,
+    *,
+    labels: bool,
 ) -> LearningTeacher | None:
     """The teacher that learns along, where that was asked for."""
     if not settings.teacher_rate:
         return None
-    return LearningTeacher(model, names, pair, settings.teacher_rate, settings.optimizer, options, world)
+    rate, optimizer = settings.teacher_rate, settings.optimizer
+    return LearningTeacher(model, names, pair, rate, optimizer, options, world, labels=labels)
 
 
 def _view(tensor: torch.Tensor, tap: Tap | None) -> torch.Tensor:

@@ -14,7 +14,7 @@ from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, parts_of, runs_of
 from onnxcompress.distill.bridge import bridge_for
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
-from onnxcompress.distill.checks import gather, same_weights, start_checks
+from onnxcompress.distill.checks import check_class_ids, gather, same_weights, start_checks
 from onnxcompress.distill.choosing import choose
 from onnxcompress.distill.comparison import compare, tensor_names
 from onnxcompress.distill.cotraining import tutor_of
@@ -98,6 +98,8 @@ class _Distillation:
         student, probe = self.job.student, self.probe[0]
         objective, told = choose(student, self.job.teacher, pair, probe, self.bridge, settings)
         terms, self.findings = objective.weights, [*self.findings, *told]
+        if "ce" in terms:
+            check_class_ids(self.train, pair.answers, self.bridge.specialise(probe.feeds).sizes)
         backend = settings.teacher_backend
         teacher = open_teacher(backend, self.job.teacher, objective.names, pair.taps, self.job.runtime)
         evidence = gather(self.probe, pair.answers, teacher, self.train, self.probed)
@@ -162,7 +164,8 @@ class _Distillation:
             augment=Light(settings.seed) if settings.augment == "light" else None,
         )
         habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
-        tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, self.job.runtime, seat)
+        runtime, labels = self.job.runtime, "ce" in objective.weights
+        tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, runtime, seat, labels=labels)
         revival = Revival(self.bridge, self.probe[0].feeds, chosen) if settings.bn == "revive" else None
         chosen = chosen if revival is None else [*chosen, *revival.chosen(chosen)]
         trainer = Trainer(self.bridge, tutor or teacher, objective, batches, chosen, habits, seat, revival)

@@ -107,13 +107,15 @@ class Examiner:
         self._answers, self._power = answers, power
         names = {a.name for a in answers}
         self._runs = [
-            (run, {n: t for n, t in teacher.tensors(run.feeds).items() if n in names})
+            (run, run.real({n: t for n, t in teacher.tensors(run.feeds).items() if n in names}))
             for start in range(0, count, batch)
             for run in runs_of(model, source, np.arange(start, min(start + batch, count)), of=count)
         ]
         ids = [run.labels for run, _ in self._runs]
         self._largest = (
-            None if any(y is None for y in ids) else max((int(y.max()) for y in ids if y is not None), default=0)
+            None
+            if any(y is None or int(y.min()) < 0 for y in ids)
+            else max((int(y.max()) for y in ids if y is not None), default=0)
         )
 
     def measure(self, bridge: Bridge) -> Closeness:
@@ -122,7 +124,7 @@ class Examiner:
         extra = [a.name for a in self._answers]
         with torch.no_grad():
             for run, teacher in self._runs:
-                student = bridge.specialise(run.feeds, extra).run(run.feeds)
+                student = run.real(bridge.specialise(run.feeds, extra).run(run.feeds))
                 error += run.share * float(
                     np.mean([self._error(a, student, teacher, run.labels) for a in self._answers])
                 )

@@ -159,7 +159,8 @@ class Trainer:
         """What both make of a run; in a training step batch normalization may use and follow the batch."""
         follow = step and self.habits.follow
         module = self.bridge.specialise(run.feeds, self.objective.names, training=follow, live=step)
-        return Sample(module.run(run.feeds), self.teacher.tensors(run.feeds), run.labels)
+        mine, theirs = module.run(run.feeds), self.teacher.tensors(run.feeds)
+        return Sample(run.real(mine), run.real(theirs), run.labels)
 
     def _agree_on_statistics(self) -> None:
         """Statistics that follow the batches are alike in all processes whenever they are measured."""

@@ -159,3 +159,34 @@ def test_labels_that_train_nothing_are_noted():
         clone(student), teacher, pictures(100, labels=True), loss="kl:0.9,ce:0.1"
     )
     assert "DISTILL-LABELS-UNUSED" not in findings_of(clone(student), teacher, pictures(100))
+
+
+@pytest.mark.parametrize("wrong", [4, -1, 2**62])
+@pytest.mark.parametrize("places", [slice(None), slice(300, 301)])
+def test_labels_that_are_no_classes_are_refused_before_training(wrong: int, places: slice):
+    teacher, labels = scaled(3), np.zeros(400, np.int64)
+    labels[places] = wrong
+    data = ArraySource(pictures(400).read(range(400)), labels)
+    with pytest.raises(DataError, match=f"its label is {wrong}, and the classes of 'logits' are 0 to 3"):
+        findings_of(with_cut_blocks(teacher, 5), teacher, data, loss="kl:0.5,ce:0.5", steps=0)
+
+
+def test_labels_of_another_form_are_refused():
+    teacher = scaled(3)
+    data = ArraySource(pictures(400).read(range(400)), np.zeros((400, 2), np.int64))
+    with pytest.raises(DataError, match="wants one label a sample"):
+        findings_of(with_cut_blocks(teacher, 5), teacher, data, loss="ce")
+
+
+def test_labels_to_pass_over_are_fine():
+    teacher, labels = scaled(3), np.zeros(400, np.int64)
+    labels[::3] = -100
+    data = ArraySource(pictures(400).read(range(400)), labels)
+    assert findings_of(with_cut_blocks(teacher, 5), teacher, data, loss="kl:0.5,ce:0.5")
+
+
+def test_a_teacher_that_learns_along_looks_at_labels_only_where_the_student_does():
+    teacher = scaled(3)
+    data = ArraySource(pictures(400).read(range(400)), np.full(400, 99))
+    found = findings_of(with_cut_blocks(teacher, 5), teacher, data, teacher_rate=1.0)
+    assert found.keys() & {"DISTILL-COTRAINED", "DISTILL-COTRAINING-STOPPED"}

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from builders.distill_models import model
 
-from onnxcompress.distill.measure import Closeness
+from onnxcompress.data import ArraySource
+from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.distillation import Job, distill
+from onnxcompress.distill.measure import Closeness, Examiner
+from onnxcompress.distill.outputs import Answer
+from onnxcompress.distill.settings import Settings
+from onnxcompress.distill.teacher import Teacher
+from onnxcompress.runtime_options import RuntimeOptions
 
 
 @pytest.mark.parametrize(
@@ -42,3 +51,49 @@ def test_agreement_decides_where_it_says_something(
 )
 def test_close_is_more_than_luck(measured: tuple[float | None, float, int], share: float, close: bool):
     assert Closeness(*measured).close(share) is close
+
+
+FIXED = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[7, 6] x) => (float[7, 3] y) {
+    h = MatMul (x, w)
+    r = Relu (h)
+    y = MatMul (r, v)
+}
+"""
+
+
+def fixed_batch(noise: float):
+    draw = np.random.default_rng(0)
+    w, v = draw.normal(size=(6, 8)), draw.normal(size=(8, 3))
+    other = np.random.default_rng(1)
+    arrays = {"w": w + noise * other.normal(size=w.shape), "v": v + noise * other.normal(size=v.shape)}
+    return model(FIXED, {name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+def samples(count: int, *, labels: bool = False) -> ArraySource:
+    draw = np.random.default_rng(2)
+    return ArraySource(
+        {"x": draw.normal(size=(count, 6)).astype(np.float32)}, draw.integers(0, 3, count) if labels else None
+    )
+
+
+def test_samples_that_fill_a_fixed_batch_do_not_count():
+    student, teacher, answers = fixed_batch(0.5), fixed_batch(0.0), [Answer("y", "logits", 1)]
+    x = samples(14).read(range(14))["x"]
+    x[8:] = x[7]
+    measured = [
+        Examiner(student, ArraySource({"x": x[:count]}), answers, Teacher(teacher, ["y"]), {}).measure(Bridge(student))
+        for count in (7, 8)
+    ]
+    assert [m.positions for m in measured] == [7, 8]
+    alone = Examiner(student, ArraySource({"x": x[7:8]}), answers, Teacher(teacher, ["y"]), {}).measure(Bridge(student))
+    assert alone.positions == 1
+    assert measured[1].error == pytest.approx((7 * measured[0].error + alone.error) / 8, rel=1e-5)
+
+
+def test_labels_train_a_student_of_fixed_batch_size():
+    student, teacher = fixed_batch(0.5), fixed_batch(0.0)
+    settings = Settings(steps=5, rate=1e-3, loss="kl:0.5,ce:0.5", close=1.0, teacher_rate=1.0)
+    job = Job(student, teacher, samples(100, labels=True), None, settings, RuntimeOptions(threads=1))
+    assert {f.code for f in distill(job)} & {"DISTILL-TRAINED", "DISTILL-NO-GAIN"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from builders.distill_models import model, pictures, residual, with_cut_blocks
 
 from onnxcompress import graph
 from onnxcompress.data import ArraySource
@@ -14,7 +15,6 @@ from onnxcompress.distill.settings import Settings
 from onnxcompress.errors import ModelError
 from onnxcompress.passes.base import Scope
 from onnxcompress.runtime_options import RuntimeOptions
-from tests.builders.distill_models import model, pictures, residual, with_cut_blocks
 
 TIED = """
 <ir_version: 8, opset_import: ["" : 17]>
