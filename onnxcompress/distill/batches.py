@@ -136,7 +136,11 @@ def parts_of(model: ir.Model, source: DataSource, indices: np.ndarray, size: int
     Where the model fixes a smaller batch, the first few runs stand for all.
     """
     firsts = range(0, len(indices), size)
-    runs = (run for first in firsts for run in runs_of(model, source, indices[first : first + size], of=len(indices)))
+    runs = (
+        replace(run, rows=run.rows + first)
+        for first in firsts
+        for run in runs_of(model, source, indices[first : first + size], of=len(indices))
+    )
     parts = list(itertools.islice(runs, max(len(firsts), _MOST_RUNS)))
     whole = sum(run.share for run in parts)
     return [replace(run, share=run.share / whole) for run in parts]

@@ -56,7 +56,9 @@ def gather(
     runs: Sequence[Run], answers: Sequence[Answer], teacher: Teacher, source: DataSource, indices: np.ndarray
 ) -> Evidence:
     """Run the teacher on `runs`, which hold samples of `source` at `indices`."""
-    made = [teacher.arrays(run.feeds) for run in runs]
+    # Of each run the answers alone: inner tensors of all runs together may not fit into memory.
+    names = [answer.name for answer in answers]
+    made = [{n: arrays[n] for n in names} for arrays in (teacher.arrays(run.feeds) for run in runs)]
     places = [source.origin(int(indices[row])) for run in runs for row in run.rows]
     return Evidence(runs, answers, made, places, source.synthetic)
 

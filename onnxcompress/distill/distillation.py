@@ -29,7 +29,7 @@ from onnxcompress.distill.optimization import Chosen
 from onnxcompress.distill.outcome import figures, judge_findings, untrained
 from onnxcompress.distill.pairing import parse_pairs
 from onnxcompress.distill.rate_trial import SHARE, find_rate
-from onnxcompress.distill.repair import find_points, repair
+from onnxcompress.distill.repair import Moments, Point, TeacherMoments, find_points, repair
 from onnxcompress.distill.revive import Revival
 from onnxcompress.distill.schedule import Pace
 from onnxcompress.distill.selection import fixed_nodes, select_weights
@@ -88,7 +88,7 @@ class _Distillation:
         count = min(len(self.train), _PROBE)
         probed = np.random.Generator(np.random.PCG64(job.settings.seed)).permutation(len(self.train))[:count]
         self.probed = np.sort(probed)
-        self.probe = list(runs_of(job.student, self.train, self.probed, of=count))[:8]
+        self.probe = parts_of(job.student, self.train, self.probed, job.settings.batch_size)
         feeds = self.probe[0].feeds
         self.pair = compare(self.bridge.model, adopted, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
 
@@ -131,18 +131,15 @@ class _Distillation:
 
     def _repair(self, guide: Examiner, chosen: Chosen) -> None:
         """Re-normalise the layers that may move; kept only where it brings the student closer."""
-        points, feeds = find_points(self.bridge, [p for _, p in chosen]), self.probe[0].feeds
+        points, feeds = find_points(self.bridge, [p for _, p in chosen]), self._many()
         known = tensor_names(self.job.teacher)
-        names = [p.name for p in points if p.name in known]
+        points = [p for p in points if p.name in known]
         samples = max((len(a) for a in feeds.values() if a.ndim), default=0)
-        if not (self.settings.repair and names and samples >= _FOR_MOMENTS):
+        if not (self.settings.repair and points and samples >= _FOR_MOMENTS):
             return
-        module = self.bridge.specialise(feeds)
-        arrays = Teacher(self.job.teacher, names, (), self.job.runtime).arrays(feeds)
-        sizes = {n: a.shape for n, a in arrays.items()}
-        views = {t.name: t for n in names for t in tapping.match(self.job.student, [n], module.sizes, sizes)}
+        moments = self._teacher_moments(points)
         before, saved = guide.measure(self.bridge), snapshot(self.bridge)
-        moved = repair(self.bridge, module, feeds, {n: v.teacher_view(arrays[n]) for n, v in views.items()}, points)
+        moved = repair(self.bridge, self.bridge.specialise(feeds), feeds, moments, points)
         after = guide.measure(self.bridge)
         if not after.better_than(before):
             restore(self.bridge, saved)
@@ -151,6 +148,21 @@ class _Distillation:
             self.findings.append(
                 Finding("DISTILL-REPAIRED", message, numbers={"layers": moved, **figures(before, after)})
             )
+
+    def _many(self) -> dict[str, np.ndarray]:
+        """All probed samples in one run: a pass without gradients holds few tensors at once."""
+        return next(runs_of(self.job.student, self.train, self.probed, of=len(self.probed))).feeds
+
+    def _teacher_moments(self, points: list[Point]) -> dict[str, Moments]:
+        """Those of the teacher, cut to the student's channels, where the two fit."""
+        names = [point.name for point in points]
+        teacher, found = Teacher(self.job.teacher, names, (), self.job.runtime), TeacherMoments(points)
+        for run in self.probe:
+            arrays, sizes = teacher.arrays(run.feeds), self.bridge.specialise(run.feeds).sizes
+            shapes = {n: a.shape for n, a in arrays.items()}
+            views = [t for n in names for t in tapping.match(self.job.student, [n], sizes, shapes)]
+            found.add({view.name: view.teacher_view(arrays[view.name]) for view in views})
+        return found.result()
 
     def _train(self, objective: Objective, teacher: Teacher, guide: Examiner, chosen: Chosen) -> tuple[Training, float]:
         settings, seat = self.settings, self.world
@@ -166,10 +178,9 @@ class _Distillation:
         habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
         runtime, labels = self.job.runtime, "ce" in objective.weights
         tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, runtime, seat, labels=labels)
-        revival = Revival(self.bridge, self.probe[0].feeds, chosen) if settings.bn == "revive" else None
+        revival = Revival(self.bridge, self._many(), chosen) if settings.bn == "revive" else None
         chosen = chosen if revival is None else [*chosen, *revival.chosen(chosen)]
         trainer = Trainer(self.bridge, tutor or teacher, objective, batches, chosen, habits, seat, revival)
-        self.probe = parts_of(self.job.student, self.train, self.probed, settings.batch_size)
         trainer.set_units(self.probe)
         keeper = self._keeper()
         saved = None if keeper is None else keeper.load()
@@ -178,11 +189,9 @@ class _Distillation:
             message = f"training went on at step {step}, from the checkpoint in {settings.resume}"
             self.findings.append(Finding("DISTILL-RESUMED", message, numbers={"step": step}))
         else:
-            rate = (
-                settings.rate
-                if settings.rate is not None
-                else find_rate(trainer, self.job.student, self.probe, self._pace(SHARE))
-            )
+            rate = settings.rate
+            if rate is None:
+                rate = find_rate(trainer, self.job.student, self.probe, self._pace(SHARE))
         trainer.follower = tutor
         training = trainer.train(self._pace(), rate, guide, self._told, keeper)
         self.findings += [] if tutor is None else [tutor.finding()]

@@ -26,6 +26,10 @@ _LIMITS = (0.2, 5.0)
 _SMALL = 1e-3
 
 
+Moments = tuple[torch.Tensor, torch.Tensor]
+"""Mean and standard deviation of each channel."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One layer that can be corrected.
@@ -85,14 +89,45 @@ def _read_by_norm(node: ir.Node) -> bool:
     return any(use.node.op_type == "BatchNormalization" for use in node.outputs[0].uses())
 
 
+class TeacherMoments:
+    """Mean and standard deviation of each channel of the teacher's tensors, run by run.
+
+    Args:
+        points: Where they are wanted.
+    """
+
+    def __init__(self, points: Iterable[Point]) -> None:
+        self._axes = {point.name: point.channel for point in points}
+        self._sums: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
+
+    def add(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Count one run's tensors in."""
+        for name, array in arrays.items():
+            channel = self._axes[name]
+            axes = tuple(i for i in range(array.ndim) if i != channel)
+            wide = array.astype(np.float64)
+            count, total, squares = self._sums.get(name, (0, np.float64(0), np.float64(0)))
+            size = array.size // max(array.shape[channel], 1)
+            self._sums[name] = (count + size, total + wide.sum(axes), squares + np.square(wide).sum(axes))
+
+    def result(self) -> dict[str, Moments]:
+        """Mean and standard deviation by name."""
+        made: dict[str, Moments] = {}
+        for name, (count, total, squares) in self._sums.items():
+            mean = total / count
+            spread = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
+            made[name] = torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
+        return made
+
+
 def repair(
     bridge: Bridge,
     module: TorchGraph,
     feeds: Mapping[str, np.ndarray],
-    teacher: Mapping[str, np.ndarray],
+    teacher: Mapping[str, Moments],
     points: list[Point],
 ) -> int:
-    """Correct every point whose teacher tensor is given; the bridge's tensors are edited in place.
+    """Correct every point whose teacher's moments are given; the bridge's tensors are edited in place.
 
     Returns:
         How many layers moved.
@@ -112,7 +147,7 @@ class _Corrector(torch.fx.Interpreter):
         module: torch.fx.GraphModule,
         bridge: Bridge,
         places: Mapping[str, Point],
-        teacher: Mapping[str, np.ndarray],
+        teacher: Mapping[str, Moments],
     ) -> None:
         super().__init__(module)
         self._bridge, self._places, self._teacher = bridge, places, teacher
@@ -125,10 +160,10 @@ class _Corrector(torch.fx.Interpreter):
         return result if point is None else self._correct(point, result)
 
     def _correct(self, point: Point, y: torch.Tensor) -> torch.Tensor:
-        theirs = torch.from_numpy(np.asarray(self._teacher[point.name], dtype=np.float32)).to(y)
-        if theirs.shape != y.shape:
+        mean, std = (moment.to(y) for moment in self._teacher[point.name])
+        if mean.shape != y.shape[point.channel : point.channel + 1]:
             return y
-        (mine_mean, mine_std), (mean, std) = _moments(y, point.channel), _moments(theirs, point.channel)
+        mine_mean, mine_std = _moments(y, point.channel)
         alive = (mine_std > 1e-6) & (std > 1e-6)
         a = torch.where(alive, std / mine_std.clamp(min=1e-12), torch.ones_like(std)).clamp(*_LIMITS)
         b = mean - a * mine_mean
