@@ -46,18 +46,21 @@ class Entry:
     metric: Callable[[Arrays, np.ndarray], float] | None = None
 
 
-def catalog(folder: Path) -> dict[str, Entry]:
-    """All models, by name."""
+CALIBRATION = 1500
+
+
+def catalog(folder: Path, most: int = CALIBRATION) -> dict[str, Entry]:
+    """All models, by name, with at most `most` pictures or heart beats to calibrate or train on."""
     makers: dict[str, Callable[[Path], Samples]] = {
         "FastestDet": lambda f: _pictures(f, (352, 352), lambda x: x[..., ::-1] / 255.0, "input.1"),
-        "bccd_dwcnn": lambda f: _images(f, "bccd_cells", 0.6, 0.2),
+        "bccd_dwcnn": lambda f: _images(f, "bccd_cells", 0.6, 0.2, most),
         "breast_cancer_mlp": lambda f: _table(f, "breast_cancer", "input"),
         "dtln_model_1": _dtln,
-        "ecg_resnet1d_ds1": _ecg,
+        "ecg_resnet1d_ds1": lambda f: _ecg(f, most),
         "espcn_x3": _super_resolution,
-        "fmnist_resnet8": lambda f: _images(f, "fashion_mnist", 0.2860, 0.3530),
-        "fmnist_vgg_bn": lambda f: _images(f, "fashion_mnist", 0.2860, 0.3530),
-        "fmnist_vit": lambda f: _images(f, "fashion_mnist", 0.2860, 0.3530),
+        "fmnist_resnet8": lambda f: _images(f, "fashion_mnist", 0.2860, 0.3530, most),
+        "fmnist_vgg_bn": lambda f: _images(f, "fashion_mnist", 0.2860, 0.3530, most),
+        "fmnist_vit": lambda f: _images(f, "fashion_mnist", 0.2860, 0.3530, most),
         "fsdd_gru": lambda f: _table(f, "fsdd_logmel", "logmel"),
         "g2p_decoder_step": _g2p_decoder,
         "g2p_encoder": _g2p_encoder,
@@ -112,14 +115,14 @@ def _load(folder: Path, name: str) -> Arrays:
         return {key: archive[key] for key in archive.files}
 
 
-def _images(folder: Path, name: str, mean: float, std: float) -> Samples:
+def _images(folder: Path, name: str, mean: float, std: float, most: int) -> Samples:
     raw = _load(folder, name)
 
     def ready(x: np.ndarray) -> Arrays:
         planes = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
         return {"input": ((planes / 255.0 - mean) / std).astype(np.float32)}
 
-    train = slice(0, 1500)
+    train = slice(0, most)
     return Samples(ready(raw["x_train"][train]), ready(raw["x_test"]), raw["y_train"][train], raw["y_test"])
 
 
@@ -129,9 +132,10 @@ def _table(folder: Path, name: str, key: str) -> Samples:
     return Samples(*parts, raw["y_train"], raw["y_test"])
 
 
-def _ecg(folder: Path) -> Samples:
+def _ecg(folder: Path, most: int) -> Samples:
     raw = _load(folder, "ecg_mitbih_ds1")
-    train = np.arange(0, len(raw["x_train"]), 8)
+    # Beats lie by patient: some of each.
+    train = np.arange(0, len(raw["x_train"]), max(1, -(-len(raw["x_train"]) // most)))
     beats = ({"beat": x[:, None].astype(np.float32)} for x in (raw["x_train"][train], raw["x_test"]))
     return Samples(*beats, raw["y_train"][train], raw["y_test"])
 

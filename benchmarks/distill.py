@@ -4,11 +4,11 @@
         [--seeds 3] [--jobs 2] [--work out/distill] [NAME ...]
 
 Students: pruned to 0.5 and 0.3 of the multiply-accumulates with reconstruction (`prune --target-macs`), and weights of
-4 with activations of 8 bits (`quantize --weights int4`, rounded by second order, and with `--effort fast`, to nearest).
-Each goes through `onnxcompress distill` as a user would type it: unlabelled training samples, all else at its default,
-one thread, `--budget` of wall clock, three seeds. "labels" is the same command with `--loss ce`: the same loop, data
-and time, but labels in place of the teacher. "taught by" is another network of the same task, as it was trained, with a
-teacher that it shares no tensor name with.
+4 with activations of 8 bits (`quantize --weights int4`, rounded by second order, and with `--effort fast`, to nearest),
+made with 1,500 samples at most. Each goes through `onnxcompress distill` as a user would type it: 5,000 training samples
+at most, all else at its default, one thread, `--budget` of wall clock, three seeds. "labels" is the same command with
+`--loss ce`: the same loop, data and time, but labels in place of the teacher. "taught by" is another network of the same
+task, as it was trained, with a teacher that it shares no tensor name with.
 
 A score is the measure of the model on its whole test set (`scores.py`); differences are paired, in points, with the
 95 % interval of the first seed. Every run is kept in WORK/runs.json, and what is there is not run again. NAME is as in
@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from cases import Case, case
-from catalog import catalog
+from catalog import Arrays, catalog
 from scores import compared, rows
 
 from onnxcompress.environment import environment
@@ -45,6 +45,8 @@ STUDENTS: dict[str, tuple[str, ...]] = {
     "W4A8": ("quantize", "--weights", "int4"),
     "W4A8 fast": ("quantize", "--weights", "int4", "--effort", "fast", "--islands", "0"),
 }
+# Samples to train on at most.
+MOST = 5000
 # An independent student and its teacher.
 INDEPENDENT = {"fmnist_resnet8": "fmnist_vgg_bn"}
 _TAUGHT = "taught by "
@@ -95,10 +97,15 @@ class Bench:
         """Training samples, with their labels, as a file that the command line reads."""
         path = self.work / f"{name}.train.npz"
         if not path.exists():
-            found = case(name)
-            labels = _labels(name)
-            extra = {} if labels is None else {"labels": labels[: len(next(iter(found.calibration.values())))]}
-            np.savez(path, **found.calibration, **extra)
+            arrays, labels = _training(name)
+            np.savez(path, **arrays, **({} if labels is None else {"labels": labels}))
+        return path
+
+    def _calibration(self, name: str) -> Path:
+        """The samples that students are made with."""
+        path = self.work / f"{name}.calib.npz"
+        if not path.exists():
+            np.savez(path, **case(name).calibration)
         return path
 
     def student(self, name: str, kind: str) -> Path:
@@ -107,7 +114,7 @@ class Bench:
             return case(name).path
         path = self.work / f"{name}.{kind.replace(' ', '_')}.onnx"
         if not path.exists():
-            data = ("--data", str(self.samples(name)), *_maps(name))
+            data = ("--data", str(self._calibration(name)))
             command, *rest = STUDENTS[kind]
             _run(command, str(case(name).path), *rest, *data, *_QUIET, "-o", str(path))
         return path
@@ -145,14 +152,18 @@ class Bench:
         return {"float": whole.reference, "start": whole.value, "end": gain.value, "interval": gain.interval}
 
 
-def _labels(name: str) -> np.ndarray | None:
+def _training(name: str) -> tuple[Arrays, np.ndarray | None]:
+    """Samples to train on, and their labels where there are any."""
     folder = os.environ.get("ONNXCOMPRESS_TEST_DATA")
-    known = catalog(Path(folder)) if folder else {}
-    return known[name].samples().train_labels if name in known else None
+    known = catalog(Path(folder), MOST) if folder else {}
+    if name not in known:
+        return case(name).calibration, None
+    samples = known[name].samples()
+    return samples.train, samples.train_labels
 
 
 def _maps(name: str) -> tuple[str, ...]:
-    return ("--labels", "labels") if _labels(name) is not None else ()
+    return ("--labels", "labels") if _training(name)[1] is not None else ()
 
 
 def _run(*arguments: str) -> str:
@@ -178,7 +189,7 @@ def _plans(names: list[str], seeds: int, students: list[str]) -> Iterator[Plan]:
     for seed in range(seeds):
         for name in names:
             for student in _students(name, students):
-                for way in WAYS if _labels(name) is not None else ("distilled",):
+                for way in WAYS if _training(name)[1] is not None else ("distilled",):
                     yield Plan(name, student, way, seed)
 
 
