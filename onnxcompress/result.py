@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,5 +64,6 @@ class Result:
             return Path(path).absolute()
         if stamp:
             parent = self.report.fingerprints.get("input", "")
-            model_io.stamp(self.model, recipe=dump_recipe(self.recipe), parent=parent)
+            recipe = replace(self.recipe, passes=tuple(p.portable() for p in self.recipe.passes))
+            model_io.stamp(self.model, recipe=dump_recipe(recipe), parent=parent)
         return model_io.save(self.model, path, force=force)

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from onnxcompress.runtime_options import RuntimeOptions
 
@@ -168,6 +168,10 @@ class Pass(ABC):
         Raises:
             CompressError: Where the pass cannot do its work at all; the pass manager rolls the edits back.
         """
+
+    def portable(self) -> Self:
+        """This pass without what belongs to one run on one machine, such as folders; what a model is stamped with."""
+        return self
 
     def spec(self) -> dict[str, Any]:
         """The recipe entry: the pass's name and those options that differ from their default."""

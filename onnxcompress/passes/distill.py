@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from onnxcompress.passes.base import Context, Effect, Pass, option
 
@@ -104,9 +104,9 @@ class Distill(Pass):
         same |= {"teacher_rate": self.teacher_lr_mult, "seed": seed}
         return Settings(**same)
 
-    def spec(self) -> dict[str, Any]:
-        """The recipe entry, without the folder of one run on one machine."""
-        return {name: value for name, value in super().spec().items() if name != "resume"}
+    def portable(self) -> Self:
+        """This pass without the folder of a checkpoint."""
+        return replace(self, resume=None)
 
     def check(self) -> None:
         """Refuse what makes no sense, and a machine without torch, before any file is read.
