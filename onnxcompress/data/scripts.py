@@ -81,7 +81,7 @@ def load_metric(spec: str) -> Callable[[dict[str, np.ndarray], np.ndarray], floa
     def metric(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
         try:
             value = float(function(dict(outputs), labels))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _metric_failed(spec, f"{type(error).__name__}: {error}") from error
         if not np.isfinite(value):
             raise _metric_failed(spec, f"it gave {value}")
@@ -110,7 +110,7 @@ def run_file(path: Path) -> object:
     sys.modules[name] = module  # dataclasses and pickle look their module up by name
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UsageError(
             f"{path.name} fails when it is loaded",

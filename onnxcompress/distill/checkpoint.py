@@ -11,7 +11,8 @@ import csv
 import hashlib
 import io
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,37 @@ class Checkpoint:
         path = self._folder / "checkpoint.pt"
         if not path.exists():
             return None
-        try:
+        with self.reading():
             saved = torch.load(path, map_location="cpu", weights_only=True)
             version, work, state = saved["version"], saved["work"], saved["state"]
-        except _DAMAGE as fault:
-            hint = "Give --resume another folder, or delete that one and start again."
-            what, why = "cannot resume", f"{type(fault).__name__} while reading it"
-            raise UsageError(what, where=str(path), why=why, hint=hint, code="USAGE-CHECKPOINT") from fault
         if (version, work) != (_VERSION, self._work):
             why = "it was made with another student, teacher, data, seed, option or version"
             hint = "Repeat the first command as it was, or give --resume another folder."
             raise UsageError("cannot resume", where=str(path), why=why, hint=hint, code="USAGE-CHECKPOINT")
+        with self.reading():
+            sound = state["course"]["training"]["steps"] >= 0 and 0 < state["rate"] < np.inf
+        if not sound:
+            raise self._damaged("its step or its rate is none")
         return state
+
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """The time in which what was saved is taken up again.
+
+        Raises:
+            UsageError: Where it lacks something, or does not fit.
+        """
+        try:
+            yield
+        except _DAMAGE as fault:
+            raise self._damaged(f"{type(fault).__name__} while reading it") from fault
+
+    def _damaged(self, why: str) -> UsageError:
+        hint, where = (
+            "Give --resume another folder, or delete that one and start again.",
+            self._folder / "checkpoint.pt",
+        )
+        return UsageError("cannot resume", where=str(where), why=why, hint=hint, code="USAGE-CHECKPOINT")
 
     def save(self, state: dict[str, Any], curve: Sequence[Point]) -> None:
         """Replace what was saved.

@@ -110,7 +110,8 @@ class LearningTeacher(Teacher):
         def backward() -> None:
             for run, sample in seen:
                 loss, drift = self.loss(run, sample)
-                (loss * run.share).backward()
+                if loss.requires_grad:
+                    (loss * run.share).backward()
                 drifts.append(drift * run.share)
 
         self._stepper.step(backward, rate * self._multiple)

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxcompress.errors import UsageError
+from onnxcompress.errors import CompressError, UsageError
 
 if TYPE_CHECKING:
     from onnxcompress.distill.ops import OpNode
@@ -43,10 +43,37 @@ class CustomOp:
         from onnxcompress.distill.ops import call
 
         def custom_op(*tensors: Any) -> Any:
-            return self.function(node, *tensors)
+            return self._called(node, *tensors)
 
         made = call(custom_op, *inputs)
         return made if node.outputs == 1 else tuple(made[i] for i in range(node.outputs))
+
+    def _called(self, node: OpNode, *tensors: Any) -> Any:
+        """What the function gives: a tensor, or as many as the node has outputs.
+
+        Raises:
+            UsageError: Where it fails, or gives something else.
+        """
+        import torch
+
+        try:
+            made = self.function(node, *tensors)
+        except CompressError:
+            raise
+        except Exception as error:
+            raise self._failed(node, f"{type(error).__name__}: {error}") from error
+        several = tuple(made) if isinstance(made, tuple | list) else (made,)
+        if len(several) < node.outputs or not all(isinstance(made, torch.Tensor) for made in several[: node.outputs]):
+            given = ", ".join(type(one).__name__ for one in several) or "nothing"
+            wanted = "a tensor" if node.outputs == 1 else f"a tuple of {node.outputs} tensors"
+            raise self._failed(node, f"it gave {given} in place of {wanted}")
+        return several[0] if node.outputs == 1 else several
+
+    def _failed(self, node: OpNode, why: str) -> UsageError:
+        name = getattr(self.function, "__name__", "function")
+        hint = "It gets the node and its input tensors; --debug shows the traceback (docs/writing-an-op.md)."
+        where = f"{name} for {node.op_type} node {node.name!r}"
+        return UsageError("the torch form of an operator failed", where=where, why=why, hint=hint, code="USAGE-OPS")
 
 
 def op(*names: str) -> Callable[[Callable[..., Any]], CustomOp]:

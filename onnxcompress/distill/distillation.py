@@ -208,7 +208,7 @@ class _Distillation:
         settings, samples = self.settings, self.probe[0].feeds
         if settings.resume is None:
             return None
-        options = (replace(settings, resume=None), len(self.train), self.world.size)
+        options = (replace(settings, resume=None), self.job.scope, len(self.train), self.world.size)
         work = fingerprint(self.start, self.job.teacher, samples, options)
         return Checkpoint(settings.resume, work, writes=self.world.rank == 0)
 

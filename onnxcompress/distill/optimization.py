@@ -29,6 +29,7 @@ class Stepper:
     Attributes:
         factor: What rates are multiplied by; halved after every step whose gradient was not finite.
         culprit: Name of the last weight whose gradient was not finite.
+        reached: A gradient came to one of the chosen weights in the last step.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Stepper:
         self._groups = [group for group in [*kinds, list(extra)] if group]
         self._named = [*((w.name, p) for w, p in chosen), *(("a parameter of the loss", p) for p in extra)]
         self._optimizer = _optimizer(name, self._groups)
-        self.factor, self.culprit = 1.0, ""
+        self.factor, self.culprit, self.reached = 1.0, "", False
 
     @property
     def sparse(self) -> int:
@@ -63,6 +64,7 @@ class Stepper:
             group["lr"] = rate * self.factor
         self._optimizer.zero_grad(set_to_none=True)
         backward()
+        self.reached = any(p.grad is not None for _, p in self._chosen)
         self._world.sum_gradients([p for _, p in self._named])
         norms = [torch.nn.utils.clip_grad_norm_(group, CLIP) for group in self._groups]
         if not all(bool(torch.isfinite(norm)) for norm in norms):

@@ -21,6 +21,7 @@ from onnxcompress.distill.optimization import Chosen, Stepper
 from onnxcompress.distill.revive import Revival
 from onnxcompress.distill.schedule import Pace, one_cycle
 from onnxcompress.distill.teacher import Teacher
+from onnxcompress.errors import ModelError
 
 # Seconds after which a run is saved again.
 _SAVED_EVERY = 30.0
@@ -136,11 +137,14 @@ class Trainer:
             for run in runs:
                 sample = self._sample(run, step=True)
                 loss = self.objective.value(sample) * run.share
-                loss.backward()
+                if loss.requires_grad:
+                    loss.backward()
                 losses.append(loss.detach())
                 seen.extend([(run, sample)] if self.follower is not None else [])
 
         fine = stepper.step(backward, rate)
+        if losses and not stepper.reached and not training.steps:
+            raise _no_gradient()
         self._agree_on_statistics()
         if fine and self.follower is not None:
             self.follower.follow(seen, rate)
@@ -171,6 +175,12 @@ class Trainer:
             self.world.average(self.revival.statistics)
 
 
+def _no_gradient() -> ModelError:
+    why = "no gradient comes from the loss to a weight that may move"
+    hint = "Compare a tensor before the operator that gives integers (--until), or let other weights move (--only)."
+    return ModelError("cannot distill", why=why, hint=hint, code="MODEL-NO-WEIGHTS")
+
+
 class _Drive:
     """Takes the steps of a run, and saves it.
 
@@ -189,8 +199,9 @@ class _Drive:
         self.stepper, self._keeper = trainer.new_stepper(), keeper
         self._before = 0.0
         state = None if keeper is None else keeper.load()
-        if state is not None:
-            self._load(state)
+        if keeper is not None and state is not None:
+            with keeper.reading():
+                self._load(state)
         self._began = self._saved = time.perf_counter()
         self._batches = trainer.batches.starting(course.training.steps)
         if state is None:
@@ -232,7 +243,7 @@ class _Drive:
     def _load(self, state: dict[str, Any]) -> None:
         self._course.load(state["course"])
         self.stepper.load(state["stepper"])
-        self._before, self._pace, self._rate = state["seconds"], Pace(*state["pace"]), state["rate"]
+        self._before, self._pace, self._rate = float(state["seconds"]), Pace(*state["pace"]), state["rate"]
         self._trainer.objective.first.update(state["first"])
         if self._trainer.follower is not None:
             self._trainer.follower.load(state["follower"])

@@ -138,6 +138,7 @@ class Distill(Pass):
         yield "beta", abs(self.beta) < 1e6, "a number"
         yield "head_norm", 0 <= self.head_norm < 1e6, "0 or more"
         yield "ema", 0 <= self.ema < 1, "from 0 to below 1"
+        yield "resume", self.resume is None or bool(self.resume.strip()), "the name of a folder"
         yield "patience", self.patience >= 0, "0 or more"
         yield "teacher_lr_mult", 0 <= self.teacher_lr_mult <= 1000, "from 0 to 1000"
         yield "close", 0 < self.close <= 1, "above 0 and at most 1"

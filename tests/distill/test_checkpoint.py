@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 from builders.distill_models import pictures, residual, with_cut_blocks
 
 from onnxcompress import model_io
@@ -21,6 +22,7 @@ from onnxcompress.distill import checkpoint as checkpoints
 from onnxcompress.distill.distillation import Job, distill
 from onnxcompress.distill.settings import Settings
 from onnxcompress.errors import ResourceError, UsageError
+from onnxcompress.passes.base import Scope
 from onnxcompress.report import Finding
 from onnxcompress.runtime_options import RuntimeOptions
 
@@ -85,6 +87,46 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes)
     (tmp_path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(UsageError, match=r"checkpoint\.pt"):
         run(replace(SETTINGS, resume=tmp_path))
+
+
+@pytest.mark.parametrize("key", ["course", "stepper", "seconds", "pace", "rate", "first", "follower"])
+@pytest.mark.parametrize("value", ["gone", None, {}])
+def test_a_checkpoint_of_another_make_is_refused(tmp_path: Path, key: str, value: object):
+    if (key, value) == ("first", {}):
+        value = 1
+    settings = replace(SETTINGS, steps=2, teacher_rate=1.0, resume=tmp_path)
+    run(settings)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    saved["state"][key] = value
+    if value == "gone":
+        del saved["state"][key]
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    with pytest.raises(UsageError, match="cannot resume"):
+        run(settings)
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(-1, 0.1), (2, float("nan")), (2, -1.0)])
+def test_a_step_or_a_rate_that_is_none_is_refused(tmp_path: Path, steps: int, rate: float):
+    settings = replace(SETTINGS, steps=2, resume=tmp_path)
+    run(settings)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    saved["state"]["course"]["training"]["steps"], saved["state"]["rate"] = steps, rate
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    with pytest.raises(UsageError, match="its step or its rate is none"):
+        run(settings)
+
+
+def test_a_run_over_other_nodes_is_another_run(tmp_path: Path):
+    teacher = residual()
+    for number, scope in enumerate((Scope(), Scope(exclude=("op:Gemm",)))):
+        settings = replace(SETTINGS, steps=2, resume=tmp_path)
+        student = with_cut_blocks(teacher, 5)
+        job = Job(student, teacher, pictures(400), None, settings, RuntimeOptions(threads=1), scope)
+        if number:
+            with pytest.raises(UsageError, match="made with another student"):
+                distill(job)
+        else:
+            distill(job)
 
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path):

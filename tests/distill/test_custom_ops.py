@@ -109,3 +109,36 @@ def test_what_cannot_be_loaded_is_told(file: str, tmp_path: Path) -> None:
     (tmp_path / "again.py").write_text(Path(file).read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(UsageError, match="both give a torch form"):
         load_ops([file, str(tmp_path / "again.py")])
+
+
+def test_a_file_that_ends_the_program_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("raise SystemExit(0)", encoding="utf-8")
+    with pytest.raises(UsageError, match="SystemExit: 0"):
+        load_ops([str(tmp_path / "ends.py")])
+
+
+def _refuses(node: Any, _: torch.Tensor) -> torch.Tensor:
+    raise node.refuse("it is told to", "Do not.")
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda node, x: x / node.nothing, "AttributeError: .*nothing"),
+        (lambda _, x: x * (1 // 0), "ZeroDivisionError"),
+        (lambda _, x: x @ x, "RuntimeError"),
+        (lambda _, x: 3, "it gave int in place of a tensor"),
+        (lambda _, x: None, "it gave NoneType in place of a tensor"),
+        (lambda _, x: (), "it gave nothing in place of a tensor"),
+    ],
+)
+def test_a_function_that_fails_is_the_users_fault_and_named(function: Any, why: str) -> None:
+    made = model('<ir_version: 8, opset_import: ["" : 17]> net (float[N, 4] x) => (float[N, 4] y) { y = Relu (x) }')
+    with pytest.raises(UsageError, match=f"operator failed .*for Relu node 'y'.*{why}"):
+        Bridge(made, ops={"Relu": CustomOp(("Relu",), function)}).specialise({"x": X})
+
+
+def test_a_function_may_refuse_the_node() -> None:
+    made = model('<ir_version: 8, opset_import: ["" : 17]> net (float[N, 4] x) => (float[N, 4] y) { y = Relu (x) }')
+    with pytest.raises(ModelError, match="it is told to"):
+        Bridge(made, ops={"Relu": CustomOp(("Relu",), _refuses)}).specialise({"x": X})
