@@ -243,7 +243,10 @@ class _Drive:
     def _load(self, state: dict[str, Any]) -> None:
         self._course.load(state["course"])
         self.stepper.load(state["stepper"])
-        self._before, self._pace, self._rate = float(state["seconds"]), Pace(*state["pace"]), state["rate"]
+        steps, seconds = state["pace"]
+        if not (steps or seconds):
+            raise ValueError("a pace without an end")
+        self._before, self._pace, self._rate = float(state["seconds"]), Pace(steps, seconds), state["rate"]
         self._trainer.objective.first.update(state["first"])
         if self._trainer.follower is not None:
             self._trainer.follower.load(state["follower"])
