@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxcompress import graph
 from onnxcompress.data import DataSource, looks_like_noise
 from onnxcompress.distill.batches import Run
 from onnxcompress.distill.comparison import is_quantized
@@ -146,17 +147,27 @@ def _labels_unfit(where: str, why: str) -> DataError:
 
 
 def same_weights(student: ir.Model, teacher: ir.Model) -> bool:
-    """True where both have the same nodes by type and the same initializers by name and bytes; stamps do not count."""
-    if [n.op_type for n in student.graph] != [n.op_type for n in teacher.graph]:
+    """True where both have the same nodes by type and the same constants by name and bytes; stamps do not count."""
+    if [n.op_type for n in graph.iter_nodes(student)] != [n.op_type for n in graph.iter_nodes(teacher)]:
         return False
-    mine, theirs = ({n: v.const_value for n, v in m.graph.initializers.items()} for m in (student, teacher))
+    mine, theirs = _constants(student), _constants(teacher)
     return mine.keys() == theirs.keys() and all(_equal(tensor, theirs[name]) for name, tensor in mine.items())
 
 
 def weight_count(model: ir.Model) -> int:
-    """Numbers in the initializers of a model's main graph."""
-    tensors = (value.const_value for value in model.graph.initializers.values())
-    return sum(tensor.size for tensor in tensors if tensor is not None)
+    """Numbers in the constants of a model: initializers and Constant nodes, subgraphs and functions too."""
+    return sum(tensor.size for tensor in _constants(model).values() if tensor is not None)
+
+
+def _constants(model: ir.Model) -> dict[tuple[int, str], ir.TensorProtocol | None]:
+    """Every constant by its scope and name."""
+    found: dict[tuple[int, str], ir.TensorProtocol | None] = {}
+    for place, scope in enumerate(graph.scopes(model)):
+        if isinstance(scope, ir.Graph):
+            found |= {(place, name): value.const_value for name, value in scope.initializers.items()}
+        made = [node.outputs[0] for node in scope if node.op_type == "Constant"]
+        found |= {(place, value.name or ""): graph.tensor_of(value) for value in made}
+    return found
 
 
 def _equal(a: ir.TensorProtocol | None, b: ir.TensorProtocol | None) -> bool:

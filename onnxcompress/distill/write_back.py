@@ -146,6 +146,8 @@ def _replace(value: ir.Value, new: np.ndarray, changed: list[str]) -> None:
         return
     node = value.producer()
     assert node is not None
+    kept = "value_floats" if "value_floats" in node.attributes else "value"
     node.attributes.clear()
-    node.attributes["value"] = ir.AttrTensor("value", made)
+    floats = kept == "value_floats"
+    node.attributes[kept] = ir.AttrFloat32s(kept, new.tolist()) if floats else ir.AttrTensor(kept, made)
     value.const_value = None

@@ -190,3 +190,33 @@ def test_a_teacher_that_learns_along_looks_at_labels_only_where_the_student_does
     data = ArraySource(pictures(400).read(range(400)), np.full(400, 99))
     found = findings_of(with_cut_blocks(teacher, 5), teacher, data, teacher_rate=1.0)
     assert found.keys() & {"DISTILL-COTRAINED", "DISTILL-COTRAINING-STOPPED"}
+
+
+CONSTANTS = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 4] x) => (float[N, 2] y) {
+    w = Constant <value = float[4, 2] {NUMBERS}> ()
+    b = Constant <value_floats = [0.5, 1.5]> ()
+    m = MatMul (x, w)
+    y = Add (m, b)
+}
+"""
+
+
+def constants(numbers: str) -> ir.Model:
+    return model(CONSTANTS.replace("{NUMBERS}", f"{{{numbers}}}"))
+
+
+def test_models_that_differ_in_constant_nodes_are_two_models():
+    teacher, student = constants("1, 2, 3, 4, 5, 6, 7, 8"), constants("1, 2, 3, 5, 5, 6, 6, 8")
+    assert weight_count(student) == 10
+    assert not check_roles(student, teacher)
+    assert check_roles(teacher, teacher)[0].code == "DISTILL-SAME"
+
+
+def test_weights_in_constant_nodes_are_trained_and_keep_their_form():
+    teacher, student = constants("1, 2, 3, 4, 5, 6, 7, 8"), constants("1, 2, 3, 5, 5, 6, 6, 8")
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    found = findings_of(student, teacher, ArraySource({"x": x}), steps=30)
+    assert "DISTILL-TRAINED" in found
+    assert [list(n.attributes) for n in student.graph][:2] == [["value"], ["value_floats"]]
