@@ -123,7 +123,7 @@ class _Distillation:
         numbers = {**figures(before, after), "rate": rate, "loss": ",".join(f"{n}:{w:g}" for n, w in terms.items())}
         numbers |= {"steps": training.steps, "samples": len(self.train), "held_out": len(self.split.judge)}
         numbers |= {"seconds": seconds, "weights": len(changed)}
-        return [*self.findings, *judge_findings(training, numbers, better=better, written=write)]
+        return [*self.findings, *judge_findings(training, numbers, better=better, written=bool(changed))]
 
     def _examiner(self, source: DataSource, teacher: Teacher) -> Examiner:
         answers, power = self.pair.answers, self.pair.power

@@ -370,3 +370,12 @@ def test_a_worse_student_is_written_only_where_asked():
         findings = distill(job(student, teacher, other, pictures(400), loss="mse", rate=0.3, accept_worse=accept))
         assert found(findings, code)
         assert (model_io.to_bytes(student) != before) is accept
+
+
+def test_nothing_is_called_written_where_the_start_was_the_best():
+    teacher = residual()
+    student = with_cut_blocks(teacher, 5)
+    before = model_io.to_bytes(student)
+    findings = distill(job(student, teacher, repair=False, steps=3, rate=900.0, accept_worse=True))
+    assert found(findings, "DISTILL-NO-GAIN")
+    assert model_io.to_bytes(student) == before
