@@ -26,7 +26,7 @@ from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
 from onnxcompress.distill.objective import Objective
 from onnxcompress.distill.optimization import Chosen
-from onnxcompress.distill.outcome import figures, judge_findings, untrained
+from onnxcompress.distill.outcome import figures, judge_findings, start_findings, untrained
 from onnxcompress.distill.pairing import parse_pairs
 from onnxcompress.distill.rate_trial import SHARE, find_rate
 from onnxcompress.distill.repair import Moments, Point, TeacherMoments, find_points, repair
@@ -109,6 +109,7 @@ class _Distillation:
         measuring = time.perf_counter()
         before = self.world.agree(judge.measure(self.bridge))
         self.judging = time.perf_counter() - measuring
+        self.findings += start_findings(before)
         if settings.steps == 0 or same_weights(self.job.student, self.job.teacher) or before.close(settings.close):
             return [*self.findings, untrained(before, asked=settings.steps == 0)]
         chosen = select_weights(self.job, self.bridge)

@@ -32,6 +32,17 @@ def untrained(before: Closeness, *, asked: bool) -> Finding:
     return Finding("DISTILL-CLOSE", message, numbers=numbers)
 
 
+def start_findings(before: Closeness) -> list[Finding]:
+    """A warning where the student answers no numbers before anything is done."""
+    if before.finite:
+        return []
+    message = (
+        "before training the student answers held-out samples with NaN or infinity, from which no gradient leads away: "
+        "its file may be damaged, or its numbers too large for its type"
+    )
+    return [Finding("DISTILL-STUDENT-NAN", message, "", Severity.WARNING)]
+
+
 def judge_findings(
     training: Training, numbers: Mapping[str, float | int | str], *, better: bool, written: bool
 ) -> list[Finding]:

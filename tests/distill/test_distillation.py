@@ -379,3 +379,11 @@ def test_nothing_is_called_written_where_the_start_was_the_best():
     findings = distill(job(student, teacher, repair=False, steps=3, rate=900.0, accept_worse=True))
     assert found(findings, "DISTILL-NO-GAIN")
     assert model_io.to_bytes(student) == before
+
+
+def test_a_student_that_answers_nan_is_told():
+    teacher = residual()
+    student = with_cut_blocks(teacher, 5)
+    set_weight(student, "v0", -array(student, "v0"))
+    findings = distill(job(student, teacher, repair=False, steps=3))
+    assert found(findings, "DISTILL-STUDENT-NAN").severity == "warning"
