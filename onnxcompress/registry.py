@@ -267,7 +267,7 @@ def _to_scalar(hint: Any, value: Any) -> Any:
     if hint is bool:
         return {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower(), _NO_FIT)
     if hint is str:
-        return value if isinstance(value, str) else _NO_FIT
+        return os.fspath(value) if isinstance(value, str | os.PathLike) else _NO_FIT
     if isinstance(value, bool) or value is None or (hint is int and isinstance(value, float) and value % 1):
         return _NO_FIT
     try:

@@ -98,3 +98,11 @@ def test_a_local_pass_must_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "mine.py").write_text(LOCAL)
     with pytest.raises(UsageError, match=r"cannot load|is not a pass"):
         registry.load_local(spec)
+
+
+def test_python_values_stand_for_the_text_of_the_command_line():
+    made = registry.make_pass("distill", {"lr": 0.01, "resume": Path("run")})
+    assert made.spec()["lr"] == 0.01
+    assert vars(made)["resume"] == "run"
+    assert vars(registry.make_pass("distill", {"lr": "1e-2"}))["lr"] == 0.01
+    assert vars(registry.make_pass("distill", {"lr": "auto"}))["lr"] == "auto"

@@ -30,7 +30,7 @@ class Distill(Pass):
         None, "Time for everything, as 90s, 3m or 1h; how much is learned then varies with the machine."
     )
     batch_size: int = option(64, "Samples in one step.")
-    lr: str = option("auto", "Peak learning rate: a number, or auto for a short trial of three.")
+    lr: str | float = option("auto", "Peak learning rate: a number, or auto for a short trial of three.")
     loss: str = option(
         "auto",
         "auto, or terms with weights, e.g. hints:0.8,kl:0.2 or std:1@T=2: hints (inner tensors), at (attention), kl "
