@@ -26,6 +26,10 @@ from onnxcompress.report import Finding, Severity
 # fall into one class.
 _UNDECIDED = 0.8
 _ROW = 2
+_INTEGER = {
+    "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulInteger16", "MatMulIntegerToFloat", "QGemm",
+    "DynamicQuantizeMatMul",
+}  # fmt: skip
 # A label that cross-entropy passes over, as torch has it.
 _IGNORED = -100
 # Fewer samples may all be of one class by chance.
@@ -70,7 +74,24 @@ def start_checks(student: ir.Model, teacher: ir.Model, evidence: Evidence, terms
     Raises:
         DataError: Where a sample, or the teacher's answer to one, holds NaN or infinity.
     """
-    return [*check_evidence(evidence), *check_labels(evidence.runs, terms), *check_roles(student, teacher)]
+    found = [*check_evidence(evidence), *check_labels(evidence.runs, terms), *check_roles(student, teacher)]
+    return [*found, *check_integers(student)]
+
+
+def check_integers(student: ir.Model) -> list[Finding]:
+    """A note where products are stored with integer weights, which have no gradient."""
+    kinds = _integer_products(student)
+    if not kinds:
+        return []
+    message = (
+        f"the integer weights of {len(kinds)} nodes ({', '.join(sorted(set(kinds)))}) stay, and only what is around "
+        "them is trained; in the form with Q/DQ nodes they are trained as well"
+    )
+    return [Finding("DISTILL-INTEGER-WEIGHTS", message, "", Severity.WARNING, {"nodes": len(kinds)})]
+
+
+def _integer_products(model: ir.Model) -> list[str]:
+    return [node.op_type for node in graph.iter_nodes(model) if node.op_type in _INTEGER]
 
 
 def check_evidence(evidence: Evidence) -> list[Finding]:
@@ -94,8 +115,8 @@ def check_roles(student: ir.Model, teacher: ir.Model) -> list[Finding]:
         message = "student and teacher are the same model: give the one before compression as --teacher"
         return [Finding("DISTILL-SAME", message, "", Severity.WARNING)]
     mine, theirs = weight_count(student), weight_count(teacher)
-    quantized = is_quantized(teacher) and not is_quantized(student)
-    smaller = theirs < mine and is_quantized(teacher) == is_quantized(student)
+    kinds = [is_quantized(model) or bool(_integer_products(model)) for model in (teacher, student)]
+    quantized, smaller = kinds == [True, False], theirs < mine and kinds[0] == kinds[1]
     if not (quantized or smaller):
         return []
     why = "is quantized and the student is not" if quantized else f"has {theirs:,} weights and the student {mine:,}"

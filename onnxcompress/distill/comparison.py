@@ -76,6 +76,7 @@ def compare(
         ModelError: Where no output can be compared.
     """
     teacher, known = adopted.teacher, tensor_names(adopted.teacher)
+    sizes = {name: size for name, size in sizes.items() if 0 not in size}
     outputs = [n for n in adopted.answers if n in sizes]
     if not outputs:
         why = "no float tensor behind its outputs has a counterpart in the teacher"

@@ -220,3 +220,41 @@ def test_weights_in_constant_nodes_are_trained_and_keep_their_form():
     found = findings_of(student, teacher, ArraySource({"x": x}), steps=30)
     assert "DISTILL-TRAINED" in found
     assert [list(n.attributes) for n in student.graph][:2] == [["value"], ["value_floats"]]
+
+
+INTEGER = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 4] x) => (float[N, 2] y) <int8[4, 2] w = {1, 2, 3, 4, 5, 6, 7, 8}, float s = {0.1}, float[2] b = {0, 1}> {
+    q, a, z = DynamicQuantizeLinear (x)
+    m = MatMulInteger (q, w, z)
+    f = Cast <to = 1> (m)
+    r = Mul (f, a)
+    d = Mul (r, s)
+    y = Add (d, b)
+}
+"""
+WHOLE = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 4] x) => (float[N, 2] y)
+<float[4, 2] w = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8}, float[2] b = {0, 0}> {
+    m = MatMul (x, w)
+    y = Add (m, b)
+}
+"""
+
+
+def test_integer_weights_that_stay_are_told_and_no_files_seem_swapped():
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    found = findings_of(model(INTEGER), model(WHOLE), ArraySource({"x": x}))
+    assert "MatMulInteger" in found["DISTILL-INTEGER-WEIGHTS"].message
+    assert "DISTILL-SWAPPED" not in found
+
+
+def test_an_output_without_elements_does_not_spoil_the_figures():
+    text = WHOLE.replace("(float[N, 2] y)", "(float[N, 2] y, float[N, 0] u)").replace(
+        "y = Add (m, b)", "y = Add (m, b)\n    u = MatMul (x, e)"
+    )
+    teacher, student = (model(text, {"e": np.zeros((4, 0), np.float32)}) for _ in range(2))
+    set_weight(student, "w", array(student, "w") + np.float32(0.3) * np.eye(4, 2, dtype=np.float32))
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    assert "DISTILL-TRAINED" in findings_of(student, teacher, ArraySource({"x": x}), steps=20)
