@@ -37,6 +37,7 @@ from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.distill.torch_teacher import open_teacher
 from onnxcompress.distill.trainer import Trainer, restore, snapshot
+from onnxcompress.distill.verdict import Verdict
 from onnxcompress.distill.working_copy import parts
 from onnxcompress.distill.write_back import write_back
 from onnxcompress.report import Finding
@@ -106,8 +107,8 @@ class _Distillation:
         self.findings += start_checks(self.job.student, self.job.teacher, evidence, terms)
         judge = self._examiner(self.split.judge, teacher)
         guide = self._examiner(self.split.guide, teacher)
-        measuring = time.perf_counter()
-        before = self.world.agree(judge.measure(self.bridge))
+        measuring, verdict = time.perf_counter(), Verdict(self.job, judge, pair.answers)
+        before = self.world.agree(verdict.before(self.bridge))
         self.judging = time.perf_counter() - measuring
         self.findings += start_findings(before)
         if settings.steps == 0 or same_weights(self.job.student, self.job.teacher) or before.close(settings.close):
@@ -116,7 +117,7 @@ class _Distillation:
         self.bridge.hold(fixed_nodes(self.job.student, self.job.scope, self.bridge))
         self._repair(guide, chosen)
         training, rate = self._train(objective, teacher, guide, chosen)
-        after = self.world.agree(judge.measure(self.bridge))
+        after = self.world.agree(verdict.after(self.bridge, self.start))
         better = after.better_than(before)
         write = better or (settings.accept_worse and after.finite)
         changed = write_back(self.job.student, self.bridge, self.start) if write else []

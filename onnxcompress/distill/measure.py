@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from onnxcompress.distill.losses.soft import soft_targets
 from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.outputs import Answer
 from onnxcompress.distill.teacher import Teacher
+from onnxcompress.runtime_options import RuntimeOptions
 
 # Below this many positions one sample moves the agreement by more than noise; the error decides alone.
 _COARSE = 200
@@ -119,12 +120,19 @@ class Examiner:
         )
 
     def measure(self, bridge: Bridge) -> Closeness:
-        """The student as it is now."""
-        hits, total, error = 0.0, 0.0, 0.0
+        """The student as it is now in torch."""
         extra = [a.name for a in self._answers]
+        return self._measured(lambda feeds: bridge.specialise(feeds, extra).run(feeds))
+
+    def measure_file(self, model: ir.Model, options: RuntimeOptions) -> Closeness:
+        """A student as ONNX Runtime computes it."""
+        return self._measured(Teacher(model, [a.name for a in self._answers], (), options).tensors)
+
+    def _measured(self, answers_to: Callable[[Mapping[str, np.ndarray]], Tensors]) -> Closeness:
+        hits, total, error = 0.0, 0.0, 0.0
         with torch.no_grad():
             for run, teacher in self._runs:
-                student = run.real(bridge.specialise(run.feeds, extra).run(run.feeds))
+                student = run.real(answers_to(run.feeds))
                 error += run.share * float(
                     np.mean([self._error(a, student, teacher, run.labels) for a in self._answers])
                 )
