@@ -33,6 +33,7 @@ class Training:
         loss: The objective at the last step, 1 at the start.
         curve: What every measurement found.
         sparse: Weight tensors whose zeros were kept.
+        gained: A step came closer than the start, so that its weights were kept.
     """
 
     best: Closeness
@@ -43,6 +44,7 @@ class Training:
     loss: float = 1.0
     curve: list[Point] = field(default_factory=list[Point])
     sparse: int = 0
+    gained: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Course:
         training.curve.append((training.steps, training.loss, shown, now.error))
         better = now.better_than(training.best)
         if better:
-            training.best, self._kept = now, copies(self._tensors)
+            training.best, training.gained, self._kept = now, True, copies(self._tensors)
         if self._average is not None:
             self._average.swap()
         self._vain = 0 if better else self._vain + 1

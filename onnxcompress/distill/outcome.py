@@ -47,10 +47,16 @@ def judge_findings(
     training: Training, numbers: Mapping[str, float | int | str], *, better: bool, written: bool
 ) -> list[Finding]:
     """The verdict: trained, or left as it came; what had to be left out; why training ended early."""
-    return [*_stops(training), *_skipped(training), _verdict(numbers, better=better, written=written)]
+    gained = training.gained
+    return [*_stops(training), *_skipped(training), _verdict(numbers, better=better, written=written, gained=gained)]
 
 
-def _verdict(numbers: Mapping[str, float | int | str], *, better: bool, written: bool) -> Finding:
+def _verdict(numbers: Mapping[str, float | int | str], *, better: bool, written: bool, gained: bool) -> Finding:
+    if better and not gained:
+        message = (
+            f"repair alone brought the student closer, no step did; {numbers['weights']} weights: {_story(numbers)}"
+        )
+        return Finding("DISTILL-REPAIR-ONLY", message, "", Severity.WARNING, dict(numbers))
     if better:
         message = f"{numbers['weights']} weights were trained towards the teacher: {_story(numbers)}"
         return Finding("DISTILL-TRAINED", message, numbers=dict(numbers))

@@ -114,12 +114,9 @@ class Distill(Pass):
         Raises:
             UsageError: Naming the option.
         """
-        import importlib.util
-
         from onnxcompress.errors import UsageError
 
-        if importlib.util.find_spec("torch") is None:
-            raise _no_torch()
+        require_torch("distill")
         self._seconds()
         for name, fine, wanted in self._limits():
             if not fine:
@@ -172,8 +169,20 @@ def _room() -> Any:
         raise _no_torch() from error
 
 
-def _no_torch() -> CompressError:
+def require_torch(doing: str) -> None:
+    """Refuse a machine without torch, before any work.
+
+    Raises:
+        UsageError: Where torch is not installed.
+    """
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        raise _no_torch(doing)
+
+
+def _no_torch(doing: str = "distill") -> CompressError:
     from onnxcompress.errors import UsageError
 
-    what, hint = "cannot distill", "Install it with: pip install 'onnxcompress[distill]'"
+    what, hint = f"cannot {doing}", "Install it with: pip install 'onnxcompress[distill]'"
     return UsageError(what, why="torch is not installed", hint=hint, code="USAGE-NO-TORCH")

@@ -51,8 +51,10 @@ class SelfCompress(Pass):
             UsageError: Naming the option.
         """
         from onnxcompress.errors import UsageError
+        from onnxcompress.passes.distill import require_torch
         from onnxcompress.passes.pruning.rates import check_goal
 
+        require_torch("self-compress")
         if bool(self.target_macs) == bool(self.target_params):
             why = "both targets were given" if self.target_macs else "it was not told what to come to"
             hint = "Give one of --target-macs 0.4x and --target-params 0.4x."

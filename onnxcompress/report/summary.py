@@ -178,10 +178,11 @@ def pass_line(record: PassRecord) -> str:
 
 def _trained(record: PassRecord) -> str:
     """Steps and what they gained, where the pass trained."""
-    numbers = next((f.numbers for f in record.findings if f.code == "DISTILL-TRAINED"), {})
+    found = next((f for f in record.findings if f.code in ("DISTILL-TRAINED", "DISTILL-REPAIR-ONLY")), None)
+    numbers = {} if found is None else found.numbers
     if not _numbers(numbers, "steps", "error_before", "error_after"):
         return ""
-    steps = f"{numbers['steps']} steps"
+    steps = "repair alone" if found is not None and found.code == "DISTILL-REPAIR-ONLY" else f"{numbers['steps']} steps"
     if _numbers(numbers, "agreement_before", "agreement_after"):
         before, after = (units.share(float(numbers[f"agreement_{when}"])) for when in ("before", "after"))
         return f"{steps}, equal classes {before} -> {after}"

@@ -46,7 +46,7 @@ def run(settings: Settings, stop_at: int | None = None) -> tuple[ir.Model, list[
 
 
 def figures(findings: list[Finding]) -> dict[str, object]:
-    numbers = next(f.numbers for f in findings if f.code == "DISTILL-TRAINED")
+    numbers = next(f.numbers for f in findings if f.code in ("DISTILL-TRAINED", "DISTILL-REPAIR-ONLY"))
     return {k: v for k, v in numbers.items() if k != "seconds"}
 
 

@@ -40,9 +40,10 @@ def test_agreement_decides_where_it_says_something(
     ("measured", "share", "close"),
     [
         ((1.0, 0.0, 1000), 0.995, True),
-        ((1.0, 0.0, 100), 0.995, False),  # a hundred equal answers do not show it
-        ((0.996, 0.0, 1000), 0.995, False),
-        ((0.999, 0.0, 10000), 0.995, True),
+        ((1.0, 0.01, 100), 0.995, False),  # a hundred equal answers do not show it
+        ((1.0, 0.0004, 100), 0.995, True),  # with almost the same probabilities they do
+        ((0.996, 0.01, 1000), 0.995, False),
+        ((0.999, 0.01, 10000), 0.995, True),
         ((1.0, 0.0, 10**9), 1.0, False),
         ((None, 1e-5, 0), 0.995, True),  # a root mean square error of 0.3 %
         ((None, 1e-4, 0), 0.995, False),
