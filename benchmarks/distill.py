@@ -11,8 +11,8 @@ with `--loss ce`: the same loop, data and time, but labels in place of the teach
 task, as it was trained, with a teacher that it shares no tensor name with.
 
 A score is the measure of the model on its whole test set (`scores.py`); differences are paired, in points, with the
-95 % interval of the first seed. Every run is kept in WORK/runs.json, and what is there is not run again. NAME is as in
-cases.py; models of ONNXCOMPRESS_BENCH are taken as well.
+95 % interval of the first seed. Every run is kept in the page's .json, and what is there is not run again. NAME is as
+in cases.py; models of ONNXCOMPRESS_BENCH are taken as well.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ MOST = 5000
 # An independent student and its teacher.
 INDEPENDENT = {"fmnist_resnet8": "fmnist_vgg_bn"}
 _TAUGHT = "taught by "
+_VERDICTS = ("DISTILL-TRAINED", "DISTILL-REPAIR-ONLY", "DISTILL-NO-GAIN", "DISTILL-CLOSE", "DISTILL-SAME")
 WAYS: dict[str, tuple[str, ...]] = {"distilled": (), "labels": ("--loss", "ce")}
 _COLUMNS = (
     "model", "student", "float", "start", "distilled", "gain over start", "seconds", "labels alone",
@@ -74,7 +75,7 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """Its name in runs.json."""
+        """Its name among the runs."""
         return "|".join((self.name, self.student, self.way, str(self.seed)))
 
 
@@ -84,12 +85,13 @@ class Bench:
     Args:
         work: Folder for students, samples and runs.json.
         budget: Wall clock of one distillation.
+        log: Where runs are kept; runs.json in `work` by default.
     """
 
-    def __init__(self, work: Path, budget: str) -> None:
+    def __init__(self, work: Path, budget: str, log: Path | None = None) -> None:
         self.work, self.budget = work, budget
         work.mkdir(parents=True, exist_ok=True)
-        self._log = work / "runs.json"
+        self._log = log or work / "runs.json"
         self.runs: dict[str, dict[str, Any]] = json.loads(self._log.read_text()) if self._log.exists() else {}
         self._cases: dict[str, tuple[Case, np.ndarray]] = {}
 
@@ -140,8 +142,8 @@ class Bench:
             *_QUIET, "--json", "-o", str(made),
         )  # fmt: skip
         seconds = time.perf_counter() - began
-        self.runs[plan.key] = {"seconds": seconds, **self._scored(plan, start, made), "report": json.loads(told)}
-        self._log.write_text(json.dumps(self.runs, indent=1))
+        self.runs[plan.key] = {**_told(told), "seconds": seconds, **self._scored(plan, start, made)}
+        self._log.write_text(json.dumps(self.runs, indent=1) + "\n")
         print(f"{plan.key}: {_shown(self.runs[plan.key])}", flush=True)
 
     def _scored(self, plan: Plan, start: Path, made: Path) -> dict[str, Any]:
@@ -176,6 +178,12 @@ def _run(*arguments: str) -> str:
     if done.returncode:
         raise SystemExit(f"onnxcompress {' '.join(arguments)}\n{done.stderr}")
     return done.stdout
+
+
+def _told(report: str) -> dict[str, Any]:
+    """The verdict of a distillation and its figures."""
+    findings = [f for p in json.loads(report)["passes"] for f in p["findings"] if f["code"] in _VERDICTS]
+    return {"verdict": findings[-1]["code"], **findings[-1]["numbers"]} if findings else {}
 
 
 def _shown(run: Mapping[str, Any]) -> str:
@@ -248,7 +256,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/distill"))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    bench = Bench(given.work, given.budget)
+    bench = Bench(given.work, given.budget, given.out.with_suffix(".json") if given.out else None)
     for name in given.names:
         bench.known(name)
         for student in given.students:
