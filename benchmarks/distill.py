@@ -229,10 +229,12 @@ def _line(bench: Bench, name: str, student: str) -> str:
     low, high = (100 * v for v in first["interval"] or (float("nan"),) * 2)
     gain = 100 * (mean(r["end"] for r in ours) - first["start"])
     labels = found["labels"]
-    told = [_spread(labels), f"{100 * (mean(r['end'] for r in ours) - mean(r['end'] for r in labels)):+.2f}"]
+    told = ["-", "-"]
+    if labels:
+        told = [_spread(labels), f"{100 * (mean(r['end'] for r in ours) - mean(r['end'] for r in labels)):+.2f}"]
     cells = [name, student, f"{100 * first['float']:.2f}", f"{100 * first['start']:.2f}", _spread(ours)]
     cells += [f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]", f"{mean(r['seconds'] for r in ours):.0f}"]
-    return f"| {' | '.join([*cells, *(told if labels else ['-', '-'])])} |"
+    return f"| {' | '.join([*cells, *told])} |"
 
 
 def _of(bench: Bench, name: str, student: str, way: str) -> list[dict[str, Any]]:
