@@ -133,11 +133,12 @@ class _Distillation:
 
     def _repair(self, guide: Examiner, chosen: Chosen) -> None:
         """Re-normalise the layers that may move; kept only where it brings the student closer."""
-        points, feeds = find_points(self.bridge, [p for _, p in chosen]), self._many()
         known = tensor_names(self.job.teacher)
-        points = [p for p in points if p.name in known]
-        samples = max((len(a) for a in feeds.values() if a.ndim), default=0)
-        if not (self.settings.repair and points and samples >= _FOR_MOMENTS):
+        points = [p for p in find_points(self.bridge, [p for _, p in chosen]) if p.name in known]
+        if not (self.settings.repair and points):
+            return
+        feeds = self._many()
+        if max((len(a) for a in feeds.values() if a.ndim), default=0) < _FOR_MOMENTS:
             return
         moments = self._teacher_moments(points)
         before, saved = guide.measure(self.bridge), snapshot(self.bridge)

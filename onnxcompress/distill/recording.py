@@ -131,8 +131,7 @@ class Recorder:
             proxies: tuple[Any, ...] = (None,) * len(examples)
             if not known:
                 places = [None if s is None else self.tape.proxy(s) for s in slots]
-                sizes = tuple(() if e is None else tuple(e.shape) for e in examples)
-                lifting, step = replace(view, lift=self.tape.lift, sizes=sizes), at_run_time(function, view)
+                lifting, step = replace(view, lift=self.tape.lift), at_run_time(function, view)
                 proxies = (
                     record(self.tape, step, places, len(examples)) if late else _as_tuple(function(lifting, *places))
                 )

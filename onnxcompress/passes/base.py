@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
+from onnxcompress.errors import UsageError
 from onnxcompress.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -179,3 +180,20 @@ class Pass(ABC):
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default
         }
         return {"pass": self.name, **{k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}}
+
+
+def check_ranges(doing: str, given: Pass, ranges: Iterable[tuple[str, bool, str]]) -> None:
+    """Refuse options out of their range.
+
+    Args:
+        doing: What the pass does, for the error.
+        given: The pass.
+        ranges: Name of an option, whether it is in its range, and the range in words.
+
+    Raises:
+        UsageError: Naming the first that is not.
+    """
+    for name, fine, wanted in ranges:
+        if not fine:
+            why, hint = f"{getattr(given, name)!r} is not {wanted}", "Leave it out for the default."
+            raise UsageError(f"cannot {doing}", where=f"option {name}", why=why, hint=hint, code="USAGE-OPTION")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from onnxcompress.passes.base import Context, Effect, Pass, option
+from onnxcompress.passes.base import Context, Effect, Pass, check_ranges, option
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -114,15 +114,9 @@ class Distill(Pass):
         Raises:
             UsageError: Naming the option.
         """
-        from onnxcompress.errors import UsageError
-
         require_torch("distill")
         self._seconds()
-        for name, fine, wanted in self._limits():
-            if not fine:
-                why = f"{getattr(self, name)!r} is not {wanted}"
-                hint = "Leave it out for the default."
-                raise UsageError("cannot distill", where=f"option {name}", why=why, hint=hint, code="USAGE-OPTION")
+        check_ranges("distill", self, self._limits())
 
     def _limits(self) -> Iterable[tuple[str, bool, str]]:
         """(option, whether it is in its range, the range)."""

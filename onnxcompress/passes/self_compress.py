@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from onnxcompress.passes.base import Context, Effect, Pass, option
+from onnxcompress.passes.base import Context, Effect, Pass, check_ranges, option
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -62,11 +62,7 @@ class SelfCompress(Pass):
         name = "target_macs" if self.target_macs else "target_params"
         check_goal(name, getattr(self, name))
         self.seconds()
-        for option_name, fine, wanted in self._limits():
-            if not fine:
-                why = f"{getattr(self, option_name)!r} is not {wanted}"
-                where, hint = f"option {option_name}", "Leave it out for the default."
-                raise UsageError("cannot self-compress", where=where, why=why, hint=hint, code="USAGE-OPTION")
+        check_ranges("self-compress", self, self._limits())
 
     def run(self, model: ir.Model, ctx: Context) -> Iterable[Finding]:
         """Cut and train `model` in place; see `onnxcompress.distill.self_compress`."""

@@ -8,37 +8,28 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as nnf
 
-from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.base import MeanTerm
 from onnxcompress.distill.losses.projection import pooled
 from onnxcompress.distill.taps import Tap
 
 
 @dataclass(frozen=True)
-class Attention(Term):
+class Attention(MeanTerm[Tap]):
     """Mean over the taps of mean (Q(f_s) - Q(f_t))^2, Q(f) = q / |q|_2 of q = mean over the channels of f^2.
 
     That is the form of the authors' code; their paper sums over channels and takes the norm of the difference. Maps of
     different size are averaged down to the smaller.
 
     Attributes:
-        taps: Inner tensors that have positions beside channels.
+        compared: Inner tensors that have positions beside channels.
     """
 
     name: ClassVar[str] = "at"
-    taps: tuple[Tap, ...]
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The taps."""
-        return tuple(t.name for t in self.taps)
-
-    def value(self, sample: Sample) -> torch.Tensor:
-        """The mean over the taps."""
-        return torch.stack([_one(t, sample.student[t.name], sample.teacher[t.name]) for t in self.taps]).mean()
-
-
-def _one(tap: Tap, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    mine, theirs = (f.square().mean(tap.channel, keepdim=True).movedim(tap.channel, 1) for f in (student, teacher))
-    maps = (pooled(mine, 1, theirs.shape), pooled(theirs, 1, mine.shape))
-    mine, theirs = (nnf.normalize(q.flatten(1), dim=1) for q in maps)
-    return (mine - theirs).square().mean()
+    def one(self, compared: Tap, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """The mean squared difference of the two maps."""
+        channel = compared.channel
+        mine, theirs = (f.square().mean(channel, keepdim=True).movedim(channel, 1) for f in (student, teacher))
+        maps = (pooled(mine, 1, theirs.shape), pooled(theirs, 1, mine.shape))
+        mine, theirs = (nnf.normalize(q.flatten(1), dim=1) for q in maps)
+        return (mine - theirs).square().mean()

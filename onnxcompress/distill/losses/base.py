@@ -5,11 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
 Tensors = Mapping[str, torch.Tensor]
+
+
+class Named(Protocol):
+    """Something that is compared under the student's name for it: an output, an inner tensor."""
+
+    @property
+    def name(self) -> str:
+        """The student's name."""
+        ...
+
+
+Compared = TypeVar("Compared", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -53,3 +65,28 @@ class Term(ABC):
 
     def prepare(self, samples: Sequence[Sample]) -> None:  # noqa: B027  # most terms learn nothing
         """Give learned parameters their start, from what both make of some samples before training."""
+
+
+@dataclass(frozen=True)
+class MeanTerm(Term, Generic[Compared]):
+    """A term that compares tensors one by one: the mean over them.
+
+    Attributes:
+        compared: The outputs or inner tensors.
+    """
+
+    compared: tuple[Compared, ...]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of those compared."""
+        return tuple(c.name for c in self.compared)
+
+    def value(self, sample: Sample) -> torch.Tensor:
+        """The mean of `one` over those compared."""
+        values = [self.one(c, sample.student[c.name], sample.teacher[c.name]) for c in self.compared]
+        return torch.stack(values).mean()
+
+    @abstractmethod
+    def one(self, compared: Compared, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """What is made small of one of them."""

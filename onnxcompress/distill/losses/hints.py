@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import torch
 
-from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.base import MeanTerm, Sample
 from onnxcompress.distill.losses.projection import Projection, fitted, pooled, rows
 from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.taps import Tap
 
 
 @dataclass(frozen=True)
-class Hints(Term):
+class Hints(MeanTerm[Tap]):
     """Mean over the taps of mean (r(f_s) - f_t)^2 / mean f_t^2.
 
     r is nothing where the tensors are the same ones by name and size (or by the record of kept channels); else a
@@ -23,19 +23,13 @@ class Hints(Term):
     Pictures of different size are averaged down to the smaller.
 
     Attributes:
-        taps: Inner tensors.
+        compared: Inner tensors.
         power: The teacher's mean square of each.
     """
 
     name: ClassVar[str] = "hints"
-    taps: tuple[Tap, ...]
     power: Mapping[str, float]
     projections: dict[str, Projection] = field(default_factory=dict[str, Projection])
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The taps."""
-        return tuple(t.name for t in self.taps)
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """The projections."""
@@ -43,21 +37,18 @@ class Hints(Term):
 
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Fit the projections."""
-        for tap in self.taps:
+        for tap in self.compared:
             if tap.projected:
                 pairs = [_brought_together(tap.channel, s.student[tap.name], s.teacher[tap.name]) for s in samples]
                 given, wanted = (rows(tensors, tap.channel) for tensors in zip(*pairs, strict=True))
                 self.projections[tap.name] = fitted(given, wanted)
 
-    def value(self, sample: Sample) -> torch.Tensor:
-        """The mean of the taps' normalised squared errors."""
-        return torch.stack([self._one(t, sample.student[t.name], sample.teacher[t.name]) for t in self.taps]).mean()
-
-    def _one(self, tap: Tap, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-        if tap.projected:
-            student, teacher = _brought_together(tap.channel, student, teacher)
-            student = self.projections[tap.name](student, tap.channel)
-        return squared_error(student, teacher, self.power[tap.name])
+    def one(self, compared: Tap, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """The normalised squared error, of what the projection makes of the student's where there is one."""
+        if compared.projected:
+            student, teacher = _brought_together(compared.channel, student, teacher)
+            student = self.projections[compared.name](student, compared.channel)
+        return squared_error(student, teacher, self.power[compared.name])
 
 
 def _brought_together(axis: int, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

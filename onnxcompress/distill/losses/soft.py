@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as nnf
 
-from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.base import MeanTerm
 from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.outputs import Answer
 
@@ -32,30 +32,21 @@ def logits(tensor: torch.Tensor, kind: str) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class SoftTargets(Term):
+class SoftTargets(MeanTerm[Answer]):
     """Soft targets of the class outputs; outputs without classes beside them by squared error.
 
     Attributes:
-        answers: The outputs.
+        compared: The outputs.
         power: The teacher's mean square of each.
         temperature: T.
     """
 
     name: ClassVar[str] = "kl"
-    answers: tuple[Answer, ...]
     power: Mapping[str, float]
     temperature: float = 4.0
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The outputs."""
-        return tuple(a.name for a in self.answers)
-
-    def value(self, sample: Sample) -> torch.Tensor:
-        """The mean over the outputs."""
-        return torch.stack([self._one(a, sample.student[a.name], sample.teacher[a.name]) for a in self.answers]).mean()
-
-    def _one(self, answer: Answer, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-        if answer.classes:
-            return soft_targets(student, teacher, answer, self.temperature)
-        return squared_error(student, teacher, self.power[answer.name])
+    def one(self, compared: Answer, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """The divergence of classes, the squared error of values."""
+        if compared.classes:
+            return soft_targets(student, teacher, compared, self.temperature)
+        return squared_error(student, teacher, self.power[compared.name])

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.base import MeanTerm
 from onnxcompress.distill.outputs import Answer
 
 
@@ -18,24 +18,17 @@ def squared_error(student: torch.Tensor, teacher: torch.Tensor, power: float) ->
 
 
 @dataclass(frozen=True)
-class Squares(Term):
+class Squares(MeanTerm[Answer]):
     """Mean over the outputs of their normalised squared errors.
 
     Attributes:
-        answers: The outputs.
+        compared: The outputs.
         power: The teacher's mean square of each.
     """
 
     name: ClassVar[str] = "mse"
-    answers: tuple[Answer, ...]
     power: Mapping[str, float]
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The outputs."""
-        return tuple(a.name for a in self.answers)
-
-    def value(self, sample: Sample) -> torch.Tensor:
-        """mean_o mean (s_o - t_o)^2 / mean t_o^2."""
-        errors = [squared_error(sample.student[n], sample.teacher[n], self.power[n]) for n in self.tensors]
-        return torch.stack(errors).mean()
+    def one(self, compared: Answer, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Mean (s - t)^2 / mean t^2."""
+        return squared_error(student, teacher, self.power[compared.name])

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.base import MeanTerm
 from onnxcompress.distill.losses.soft import divergence, logits
 from onnxcompress.distill.outputs import Answer
 
@@ -15,31 +15,22 @@ _EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
-class Standardised(Term):
+class Standardised(MeanTerm[Answer]):
     """T^2 KL(softmax(z(t)/T) || softmax(z(s)/T)), z(l) = (l - mean l) / std l over the classes.
 
     Attributes:
-        answers: The class outputs.
+        compared: The class outputs.
         temperature: T; the paper's base is 2.
     """
 
     name: ClassVar[str] = "std"
-    answers: tuple[Answer, ...]
     temperature: float = 2.0
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The class outputs."""
-        return tuple(a.name for a in self.answers)
-
-    def value(self, sample: Sample) -> torch.Tensor:
-        """The mean over the class outputs."""
-        return torch.stack([self._one(a, sample) for a in self.answers]).mean()
-
-    def _one(self, answer: Answer, sample: Sample) -> torch.Tensor:
-        student = standardised(logits(sample.student[answer.name], answer.kind), answer.axis)
-        teacher = standardised(logits(sample.teacher[answer.name], answer.teacher_kind), answer.axis)
-        return divergence(student, teacher, answer.axis, self.temperature)
+    def one(self, compared: Answer, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """The divergence of standardised logits."""
+        mine = standardised(logits(student, compared.kind), compared.axis)
+        theirs = standardised(logits(teacher, compared.teacher_kind), compared.axis)
+        return divergence(mine, theirs, compared.axis, self.temperature)
 
 
 def standardised(tensor: torch.Tensor, axis: int) -> torch.Tensor:

@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as nnf
 
-from onnxcompress.distill.losses.base import Sample, Term
+from onnxcompress.distill.losses.base import MeanTerm, Sample
 from onnxcompress.distill.losses.projection import fitted, rows
 from onnxcompress.distill.losses.soft import divergence, logits
+from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.outputs import Answer
 from onnxcompress.errors import UsageError
 
@@ -50,7 +51,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Transfer(Term):
+class Transfer(MeanTerm[Answer]):
     """T^2 KL(softmax(z/T) || softmax(s/T)) with z = W_T t + b; of outputs without classes mean (s - z)^2 / mean t^2.
 
     W_T is learned along with the student and thrown away after it. Where the sets are of one size it starts at the
@@ -60,21 +61,15 @@ class Transfer(Term):
     teacher's spread. A student whose outputs do not vary gets a random matrix with orthogonal rows.
 
     Attributes:
-        answers: The outputs.
+        compared: The outputs.
         power: The teacher's mean square of each.
         temperature: T.
     """
 
     name: ClassVar[str] = "wt"
-    answers: tuple[Answer, ...]
     power: Mapping[str, float]
     temperature: float = 4.0
     matrices: dict[str, Matrix] = field(default_factory=dict[str, Matrix])
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The outputs."""
-        return tuple(a.name for a in self.answers)
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """W_T and b of each output."""
@@ -86,7 +81,7 @@ class Transfer(Term):
         Raises:
             UsageError: Where a matrix would be too large to learn.
         """
-        for answer in self.answers:
+        for answer in self.compared:
             mine, theirs = samples[0].student[answer.name], samples[0].teacher[answer.name]
             count = mine.shape[answer.axis] * theirs.shape[answer.axis]
             if count > _MOST:
@@ -96,27 +91,23 @@ class Transfer(Term):
                 )
             self.matrices[answer.name] = _start(answer, samples)
 
-    def value(self, sample: Sample) -> torch.Tensor:
-        """The mean over the outputs."""
-        return torch.stack([self._one(a, sample) for a in self.answers]).mean()
-
-    def _one(self, answer: Answer, sample: Sample) -> torch.Tensor:
-        student, teacher = _both(answer, sample)
-        target = self.matrices[answer.name](teacher, answer.axis)
-        if answer.classes:
-            return divergence(student, target, answer.axis, self.temperature)
-        return (student - target).square().mean() / self.power[answer.name]
+    def one(self, compared: Answer, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """The divergence of classes from their targets, the squared error of values."""
+        mine, theirs = _logits_of_both(compared, student, teacher)
+        target = self.matrices[compared.name](theirs, compared.axis)
+        if compared.classes:
+            return divergence(mine, target, compared.axis, self.temperature)
+        return squared_error(mine, target, self.power[compared.name])
 
 
-def _both(answer: Answer, sample: Sample) -> tuple[torch.Tensor, torch.Tensor]:
-    student, teacher = sample.student[answer.name], sample.teacher[answer.name]
+def _logits_of_both(answer: Answer, student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if not answer.classes:
         return student, teacher
     return logits(student, answer.kind), logits(teacher, answer.teacher_kind)
 
 
 def _start(answer: Answer, samples: Sequence[Sample]) -> Matrix:
-    pairs = [_both(answer, s) for s in samples]
+    pairs = [_logits_of_both(answer, s.student[answer.name], s.teacher[answer.name]) for s in samples]
     mine, theirs = (rows(tensors, answer.axis) for tensors in zip(*pairs, strict=True))
     covariance = theirs.T.cov().reshape(theirs.shape[1], -1)
     size = mine.shape[1]

@@ -48,7 +48,6 @@ class OpNode:
         dtypes: Torch type of each input; None for an absent one.
         constants: The tensor of each input that is known while building; None for the others.
         kinds: ONNX type of each input; None where it is absent or unknown.
-        sizes: Sizes of each output of the example, while recording.
         outputs: Number of outputs, the absent optional ones at the end not counted.
         training: Batch statistics are used and followed (batch normalization only).
         lift: Makes a tensor that the function itself computed usable beside the inputs.
@@ -62,7 +61,6 @@ class OpNode:
     dtypes: tuple[torch.dtype | None, ...]
     constants: tuple[torch.Tensor | None, ...]
     kinds: tuple[int | None, ...] = ()
-    sizes: tuple[tuple[int, ...], ...] = ()
     outputs: int = 1
     training: bool = False
     lift: Callable[[torch.Tensor], Any] = field(default=_identity, repr=False)
