@@ -109,6 +109,8 @@ def world() -> Generator[World]:
     notices = _joined(rank, size)
     try:
         yield World(rank, size, notices)
+        # A process that leaves early closes connections that a slower one may still read from.
+        dist.barrier()
     except BaseException as error:
         notices.post(error)
         raise
