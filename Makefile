@@ -14,7 +14,7 @@ PTQ_READY := $(PTQ_ENVS)/.ready
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models ptq bridge samples clean
+.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models ptq bridge samples results clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ samples: $(READY) ## Make the samples' data and train their models anew
 	$(BIN)/python samples/data/make_data.py
 	$(BIN)/python samples/models/make_mlp.py
 	$(BIN)/python samples/models/make_cnn.py
+
+results: $(READY) ## Every sample's table and plot measured anew, into docs/results/samples (90 minutes at most; goes on where it stopped)
+	$(BIN)/python -m samples.results $(ARGS)
 
 clean: ## Remove caches and outputs, not the environment
 	rm -rf out build dist htmlcov .coverage .pytest_cache .ruff_cache .hypothesis
