@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,47 @@ def call_script(spec: str) -> object:
     return result
 
 
-def load_metric(spec: str) -> Callable[[dict[str, np.ndarray], np.ndarray], float]:
+@dataclass(frozen=True)
+class ScriptMetric:
+    """A user's metric ``function(outputs: dict, labels) -> float``; higher is better.
+
+    Attributes:
+        spec: ``file.py:function``, as the user wrote it.
+        function: What it names. Its own attribute ``counted``, where there is one, is a function of the labels: how
+            many samples the metric divides by, such as the positives of a sensitivity.
+    """
+
+    spec: str
+    function: Callable[..., Any]
+
+    def __call__(self, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
+        """The metric.
+
+        Raises:
+            DataError: Where it raises or gives no finite number.
+        """
+        value = self._value(self.function, dict(outputs), labels)
+        if not np.isfinite(value):
+            raise _metric_failed(self.spec, f"it gave {value}")
+        return value
+
+    def counted(self, labels: np.ndarray) -> int | None:
+        """How many samples the metric divides by; None where it does not say.
+
+        Raises:
+            DataError: Where the user's own ``counted`` raises or gives no number.
+        """
+        count = getattr(self.function, "counted", None)
+        return None if count is None else int(self._value(count, labels))
+
+    def _value(self, function: Callable[..., Any], *arguments: Any) -> float:
+        try:
+            return float(function(*arguments))
+        except (Exception, SystemExit) as error:
+            raise _metric_failed(self.spec, f"{type(error).__name__}: {error}") from error
+
+
+def load_metric(spec: str) -> ScriptMetric:
     """A user's metric ``file.py:function(outputs: dict, labels) -> float``; higher is better.
 
     Args:
@@ -74,20 +115,8 @@ def load_metric(spec: str) -> Callable[[dict[str, np.ndarray], np.ndarray], floa
 
     Raises:
         UsageError: Where there is no such function.
-        DataError: At the call, where the metric raises or gives no finite number.
     """
-    function = load_function(spec)
-
-    def metric(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
-        try:
-            value = float(function(dict(outputs), labels))
-        except (Exception, SystemExit) as error:
-            raise _metric_failed(spec, f"{type(error).__name__}: {error}") from error
-        if not np.isfinite(value):
-            raise _metric_failed(spec, f"it gave {value}")
-        return value
-
-    return metric
+    return ScriptMetric(spec, load_function(spec))
 
 
 def _metric_failed(spec: str, why: str) -> DataError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,30 +71,35 @@ class Gate:
             Drop.parse(self.max_drop)
 
     def check_resolution(
-        self, source: DataSource | None, model: ir.Model | None = None, *, metric: bool = False
+        self,
+        source: DataSource | None,
+        model: ir.Model | None = None,
+        *,
+        metric: Callable[..., float] | None = None,
     ) -> None:
         """Refuse, before any work, a gate that the samples cannot resolve: one sample must not weigh more than it.
 
         Args:
             source: The samples that will measure.
             model: Tells whether unlabelled samples are counted at all (top-1), or measured (relative L2).
-            metric: True where the user's own metric will be used, whose weight of a sample is not known.
+            metric: The user's own, if it will be used. Its attribute ``counted``, a function of the labels, says how
+                many samples it divides by (for sensitivity: the positives); without, a sample's weight is not known.
 
         Raises:
             UsageError: With the number of samples needed.
         """
-        if self.max_drop is None or source is None or metric:
+        if self.max_drop is None or source is None:
             return
         drop = Drop.parse(self.max_drop)
-        labelled = len(source) > 0 and source.labels(np.arange(1)) is not None
-        if not labelled and model is not None and not class_output(model):
-            return
+        found = _counted(source, model) if metric is None else _counted_by(metric, source)
         needed = math.ceil(1 / drop.amount - 1e-9) if drop.amount else 0
-        if drop.amount and len(source) < needed:
-            weighing = "the only sample" if len(source) == 1 else f"one of {len(source)} samples"
-            why = f"{weighing} weighs {100 / len(source):.3g}pt, more than {drop.text}"
-            hint = f"Measure on at least {needed} samples (--eval-data, or more --data), or allow a larger --max-drop."
-            raise UsageError("the quality gate cannot be resolved", why=why, hint=hint, code="USAGE-GATE-RESOLUTION")
+        if found is None or found[0] >= needed:
+            return
+        count, which = found
+        each = "the only sample" if count == 1 else f"one of {count} {which}"
+        why = f"{each} weighs {100 / count:.3g}pt, more than {drop.text}" if count else f"there are no {which}"
+        hint = f"Measure on at least {needed} {which} (--eval-data, or more --data), or allow a larger --max-drop."
+        raise UsageError("the quality gate cannot be resolved", why=why, hint=hint, code="USAGE-GATE-RESOLUTION")
 
     def check(self, comparison: Comparison, hint: str = _HINT) -> None:
         """Hold a comparison to the limits.
@@ -133,6 +139,19 @@ class Gate:
         _, before, lost = loss(comparison)
         over = lost - Drop.parse(self.max_drop).limit(before)
         return 0.0 if over <= 1e-12 else over if math.isfinite(over) else math.inf
+
+
+def _counted(source: DataSource, model: ir.Model | None) -> tuple[int, str] | None:
+    """How many samples accuracy or agreement divides by; None where outputs are measured, not counted."""
+    labelled = len(source) > 0 and source.labels(np.arange(1)) is not None
+    return None if not labelled and model is not None and not class_output(model) else (len(source), "samples")
+
+
+def _counted_by(metric: Callable[..., float], source: DataSource) -> tuple[int, str] | None:
+    """How many samples a metric says that it divides by; None where it does not, or where labels are missing."""
+    count, labels = getattr(metric, "counted", None), source.labels(np.arange(len(source)))
+    number = None if count is None or labels is None else count(labels)
+    return None if number is None else (int(number), "samples that the metric counts")
 
 
 def loss(comparison: Comparison) -> tuple[str, float, float]:

@@ -95,6 +95,8 @@ def script(tmp_path):
         "def accuracy(outputs, labels):\n    return (outputs['y'] == labels).mean()\n"
         "def nothing(outputs, labels):\n    return float('nan')\n"
         "number = 3\n"
+        "accuracy.counted = lambda labels: (labels == 1).sum()\n"
+        "nothing.counted = lambda labels: labels['y']\n"
     )
     return path
 
@@ -133,3 +135,12 @@ def test_a_metric(script):
         load_metric(f"{script}:nothing")({}, np.array([1]))
     with pytest.raises(UsageError, match="does not name a function"):
         load_metric("accuracy")
+
+
+def test_a_metric_says_how_many_samples_it_counts(script):
+    labels = np.array([0, 1, 1])
+    assert load_metric(f"{script}:accuracy").counted(labels) == 2
+    assert load_metric(f"{script}:broken").counted(labels) is None
+    with pytest.raises(DataError, match="IndexError") as caught:
+        load_metric(f"{script}:nothing").counted(labels)
+    assert caught.value.code == "DATA-METRIC"

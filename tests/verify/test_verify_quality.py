@@ -129,11 +129,28 @@ def test_a_gate_that_the_samples_cannot_resolve_is_refused_with_the_number(text,
         Gate(max_drop=text).check_resolution(source.subset(range(needed - 1)), linear())
 
 
+def test_a_metric_that_says_what_it_counts_is_held_to_that_number():
+    def sensitivity(outputs, labels):
+        return 0.0
+
+    sensitivity.counted = lambda labels: int((labels == 1).sum())
+    labels = np.zeros(1000, np.int64)
+    labels[:200] = 1
+    source, gate = ArraySource({"x": normal(1000, 4)}, labels), Gate(max_drop="0.5pt")
+    gate.check_resolution(source, linear(), metric=sensitivity)
+    gate.check_resolution(ArraySource({"x": X}), linear(), metric=sensitivity)
+    with pytest.raises(UsageError, match=r"one of 199 samples that the metric counts weighs 0.503pt") as caught:
+        gate.check_resolution(source.subset(range(1, 1000)), linear(), metric=sensitivity)
+    assert "at least 200 samples that the metric counts" in str(caught.value)
+    with pytest.raises(UsageError, match="there are no samples that the metric counts"):
+        gate.check_resolution(source.subset(range(200, 1000)), linear(), metric=sensitivity)
+
+
 def test_resolution_does_not_matter_where_nothing_is_counted():
     few = ArraySource({"x": X[:2]})
     plain = parsed("g (float[N,4,4] x) => (float[N,4,4] y) { y = Neg(x) }")
     Gate(max_drop="1pt").check_resolution(few, plain)
-    Gate(max_drop="1pt").check_resolution(few, linear(), metric=True)
+    Gate(max_drop="1pt").check_resolution(few, linear(), metric=lambda outputs, labels: 0.0)
     Gate(min_sqnr=30).check_resolution(few, linear())
     Gate(max_drop="1pt").check_resolution(None)
     with pytest.raises(UsageError):
