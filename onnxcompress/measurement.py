@@ -97,6 +97,9 @@ def _from_the_start(figures: dict[str, Any], change: dict[str, Any], start: dict
         if f"{score}_before" in figures:
             renamed[f"{score}_teacher"] = figures[f"{score}_before"]
             renamed[f"{score}_before"] = change[f"{score}_before"]
+    if "metrics" in change:
+        renamed |= {key: change[key] for key in ("metric_name", "metrics", "metric_before", "metric_after")}
+        renamed["metric_teacher"] = figures["metrics"][change["metric_name"]][0]
     return renamed | ({"interval": change["interval"]} if "interval" in change else {})
 
 

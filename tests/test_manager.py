@@ -310,6 +310,21 @@ def test_with_a_teacher_the_student_is_measured_against_it() -> None:
     assert result.report.teacher == model_io.fingerprint(teacher)
 
 
+def test_with_a_teacher_several_metrics_are_those_of_the_student_before_and_after() -> None:
+    def both(outputs: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
+        right = float((outputs["out"].argmax(1) == labels).mean())
+        return {"right": right, "twice": 2 * right}
+
+    teacher = _model()
+    student = PassManager([Scale(factor=-1.0)]).run(teacher).model
+    result = PassManager([Scale(factor=-1.0)]).run(student, data=_data(labels=True), teacher=teacher, metric=both)
+    quality = result.report.quality
+    assert quality["metrics"]["right"] == [quality["accuracy_before"], quality["accuracy_after"]]
+    assert [quality["metric_before"], quality["metric_after"]] == quality["metrics"][quality["metric_name"]]
+    teachers = {"right": quality["accuracy_teacher"], "twice": 2 * quality["accuracy_teacher"]}
+    assert quality["metric_teacher"] == teachers[quality["metric_name"]]
+
+
 def test_exact_passes_in_a_row_share_a_transaction() -> None:
     groups = transactions([Look(), ExactScale(), Scale(), Scale(), Early()])
     assert [[p.name for p in group] for group in groups] == [["look", "exact-scale"], ["scale"], ["scale"], ["early"]]

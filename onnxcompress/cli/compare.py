@@ -26,7 +26,9 @@ class CompareFlags(Group):
 
     panel: ClassVar[str] = "Output"
     metric: str | None = flag(
-        None, "Your own measure f(outputs, labels) -> float, higher is better.", metavar="FILE.py:FUNCTION"
+        None,
+        "Your own measure f(outputs, labels) -> float or a dict of them, higher is better.",
+        metavar="FILE.py:FUNCTION",
     )
     latency: bool = flag(False, "Measure the time of a run of both.", "--latency")
     json: bool = flag(False, "Print the report as JSON.", "--json")

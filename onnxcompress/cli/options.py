@@ -130,7 +130,9 @@ class QualityFlags(Group):
 
     panel: ClassVar[str] = "Quality"
     metric: str | None = flag(
-        None, "Your own measure f(outputs, labels) -> float, higher is better.", metavar="FILE.py:FUNCTION"
+        None,
+        "Your own measure f(outputs, labels) -> float or a dict of them, higher is better.",
+        metavar="FILE.py:FUNCTION",
     )
     max_drop: str | None = flag(
         None, "Write nothing if more is lost: 0.5pt (points) or 1% (of the score).", metavar="LOSS"

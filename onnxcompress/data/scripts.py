@@ -69,7 +69,7 @@ def call_script(spec: str) -> object:
 
 @dataclass(frozen=True)
 class ScriptMetric:
-    """A user's metric ``function(outputs: dict, labels) -> float``; higher is better.
+    """A user's metric ``function(outputs: dict, labels) -> float``, or numbers by name; higher is better.
 
     Attributes:
         spec: ``file.py:function``, as the user wrote it.
@@ -80,14 +80,14 @@ class ScriptMetric:
     spec: str
     function: Callable[..., Any]
 
-    def __call__(self, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
-        """The metric.
+    def __call__(self, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
+        """The metric: a number, or a dict of several by name.
 
         Raises:
             DataError: Where it raises or gives no finite number.
         """
         value = self._value(self.function, dict(outputs), labels)
-        if not np.isfinite(value):
+        if not all(np.isfinite(one) for one in (value.values() if isinstance(value, dict) else [value])):
             raise _metric_failed(self.spec, f"it gave {value}")
         return value
 
@@ -100,9 +100,10 @@ class ScriptMetric:
         count = getattr(self.function, "counted", None)
         return None if count is None else int(self._value(count, labels))
 
-    def _value(self, function: Callable[..., Any], *arguments: Any) -> float:
+    def _value(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return float(function(*arguments))
+            value = function(*arguments)
+            return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
         except (Exception, SystemExit) as error:
             raise _metric_failed(self.spec, f"{type(error).__name__}: {error}") from error
 
@@ -120,7 +121,7 @@ def load_metric(spec: str) -> ScriptMetric:
 
 
 def _metric_failed(spec: str, why: str) -> DataError:
-    hint = "It must return one finite number for (outputs by name, labels); higher is better."
+    hint = "It must return one finite number, or a dict of them, for (outputs by name, labels); higher is better."
     return DataError("the metric failed", where=spec, why=why, hint=hint, code="DATA-METRIC")
 
 

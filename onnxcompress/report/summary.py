@@ -100,8 +100,13 @@ def quality_rows(quality: Mapping[str, Any]) -> list[Row]:
     """Accuracy before and after, then the figures that compare the two models' outputs."""
     certain = _certain(quality)
     rows = [_pair_row(label, quality[a], quality[b], certain) for label, a, b in _PAIRS if _numbers(quality, a, b)]
+    several: Mapping[str, tuple[float, float]] = quality.get("metrics", {})
+    if several:
+        rows = [row for row in rows if row.label != _PAIRS[1][0]]
+        rows += [_pair_row(name, *pair, certain and name == quality["metric_name"]) for name, pair in several.items()]
     if isinstance(quality.get("interval"), (list, tuple)) and rows:
-        rows.append(Row("95 % interval of the change", "", "", _interval(quality)))
+        of = quality["metric_name"] if several else "the change"
+        rows.append(Row(f"95 % interval of {of}", "", "", _interval(quality)))
     paired = [one for one in _DISTANCES if _numbers(quality, one[1], f"{one[1]}_before")]
     told = {key for _, key, _ in paired}
     rows += [

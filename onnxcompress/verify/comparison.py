@@ -28,6 +28,8 @@ class Comparison:
         metric_reference: The user's metric of the reference; None where there is none.
         metric_candidate: The same of the candidate.
         metric_interval: 95 % interval of candidate minus reference (jackknife over groups).
+        metric_name: Which one that is where the metric has several by name: the one that lost most.
+        metrics: Reference and candidate of each of several, by name; empty where there is one.
         findings: Notes of the runs.
     """
 
@@ -42,6 +44,8 @@ class Comparison:
     metric_reference: float | None = None
     metric_candidate: float | None = None
     metric_interval: Interval | None = None
+    metric_name: str = ""
+    metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     findings: tuple[Finding, ...] = field(default=())
 
     @property
@@ -78,7 +82,12 @@ class Comparison:
             **{name: getattr(self, name) for name in ("max_abs", "relative_l2", "cosine", "sqnr_db")},
         }
         plain = {name: _plain(value) for name, value in figures.items() if _exists(value)}
-        return {**plain, "outputs": {name: _figures(one) for name, one in self.outputs.items()}}
+        several = {"metric_name": self.metric_name, "metrics": {k: list(v) for k, v in self.metrics.items()}}
+        return {
+            **plain,
+            **(several if self.metrics else {}),
+            "outputs": {name: _figures(one) for name, one in self.outputs.items()},
+        }
 
 
 def _figures(one: OutputComparison) -> dict[str, Any]:

@@ -55,8 +55,9 @@ class Drop:
 class Gate:
     """Limits that a result must meet.
 
-    The loss is, in this order of what is there: the user's metric, accuracy on labels, ``1 - top-1 agreement``, the
-    relative L2 of the worst output. A point is 0.01; for a metric that does not lie between 0 and 1 use ``%``.
+    The loss is, in this order of what is there: the user's metric (each, where it has several), accuracy on labels,
+    ``1 - top-1 agreement``, the relative L2 of the worst output. A point is 0.01; for a metric that does not lie
+    between 0 and 1 use ``%``.
 
     Attributes:
         max_drop: ``0.5pt`` or ``1%``; None for no limit.
@@ -124,8 +125,8 @@ class Gate:
         return self._drop(comparison), self._noise(comparison)
 
     def lost(self, comparison: Comparison) -> str:
-        """What is counted, and how much of it went, in points."""
-        what, _, lost = loss(comparison)
+        """What is counted, of several metrics the one furthest beyond its limit, and how much went, in points."""
+        what, _, lost = max(_losses(comparison), key=self._over)
         return f"{what} lost {100 * lost:.2f}pt"
 
     def _noise(self, comparison: Comparison) -> float:
@@ -136,9 +137,13 @@ class Gate:
     def _drop(self, comparison: Comparison) -> float:
         if self.max_drop is None:
             return 0.0
-        _, before, lost = loss(comparison)
-        over = lost - Drop.parse(self.max_drop).limit(before)
+        over = max(self._over(one) for one in _losses(comparison))
         return 0.0 if over <= 1e-12 else over if math.isfinite(over) else math.inf
+
+    def _over(self, loss: tuple[str, float, float]) -> float:
+        """How much more is lost than is allowed; all of it where no limit is set."""
+        _, before, lost = loss
+        return lost - (0.0 if self.max_drop is None else Drop.parse(self.max_drop).limit(before))
 
 
 def _counted(source: DataSource, model: ir.Model | None) -> tuple[int, str] | None:
@@ -155,7 +160,14 @@ def _counted_by(metric: Callable[..., float], source: DataSource) -> tuple[int, 
 
 
 def loss(comparison: Comparison) -> tuple[str, float, float]:
-    """What a gate counts: its name, the reference's score, and what the candidate lost of it."""
+    """What a gate counts: its name, the reference's score, and what the candidate lost of it; of several the most."""
+    return max(_losses(comparison), key=lambda one: one[2])
+
+
+def _losses(comparison: Comparison) -> list[tuple[str, float, float]]:
+    """Every loss that a gate holds: one, or one for each name of the user's metric."""
+    if comparison.metrics:
+        return [(name, before, before - after) for name, (before, after) in comparison.metrics.items()]
     pairs = (
         ("the metric", comparison.metric_reference, comparison.metric_candidate),
         ("accuracy", comparison.accuracy_reference, comparison.accuracy_candidate),
@@ -163,8 +175,8 @@ def loss(comparison: Comparison) -> tuple[str, float, float]:
     )
     for name, before, after in pairs:
         if before is not None and after is not None:
-            return name, before, before - after
-    return "relative L2", 1.0, comparison.relative_l2
+            return [(name, before, before - after)]
+    return [("relative L2", 1.0, comparison.relative_l2)]
 
 
 def _gate_error(why: str, hint: str, code: str) -> GateError:

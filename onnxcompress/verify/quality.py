@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.data import DataSource
-from onnxcompress.errors import DataError, ModelError
+from onnxcompress.errors import ModelError
 from onnxcompress.report import Finding
 from onnxcompress.runtime import Outputs, Session, batch_axis, dims_of, feeds_of, runnable_part
 from onnxcompress.runtime.session import is_tensor
@@ -21,6 +20,7 @@ from onnxcompress.verify import intervals
 from onnxcompress.verify.comparison import Comparison
 from onnxcompress.verify.freed import left, narrowed
 from onnxcompress.verify.numbers import Distance
+from onnxcompress.verify.scores import user_metric
 
 Metric = Callable[[dict[str, np.ndarray], np.ndarray], float]
 
@@ -46,7 +46,8 @@ def compare(
         source: Samples, or the inputs of one run by name.
         options: Providers, threads, custom operators.
         labels: One label a sample; those of the source by default.
-        metric: ``f(outputs, labels) -> float``, higher is better; outputs are stacked over all samples.
+        metric: ``f(outputs, labels) -> float``, higher is better; outputs are stacked over all samples. A dict of
+            several by name is taken too.
         seed: Kept for metrics that draw; the comparison itself draws nothing.
         batch: Samples in one run where the model leaves that free.
         optimize: ONNX Runtime's graph optimizations, on or off.
@@ -183,7 +184,7 @@ class _Tally:
             if labels is not None and labels.shape == (self.samples,) and labels.dtype.kind in "iub":
                 figures.update(_accuracy(pairs == labels))
         if metric is not None:
-            figures.update(_user_metric(metric, self.kept, self.others, labels))
+            figures.update(user_metric(metric, _stacked(self.kept), _stacked(self.others), labels))
         outputs = {name: distance.result() for name, distance in self.distances.items()}
         return Comparison(outputs, self.samples, findings=tuple(findings), **figures)
 
@@ -224,27 +225,6 @@ def _accuracy(right: np.ndarray) -> dict[str, Any]:
         "accuracy_candidate": float(right[1].mean()),
         "accuracy_interval": intervals.paired_difference(lost, won, count),
     }
-
-
-def _user_metric(
-    metric: Metric, first: Sequence[Outputs], second: Sequence[Outputs], labels: np.ndarray | None
-) -> dict[str, Any]:
-    if labels is None:
-        hint = "Put labels into the data (a second array, or --labels)."
-        why = "the data holds no labels"
-        raise DataError("cannot evaluate the metric", why=why, hint=hint, code="DATA-NO-LABELS")
-    stacked = [_stacked(runs) for runs in (first, second)]
-    scores = [float(metric(outputs, labels)) for outputs in stacked]
-    if not all(math.isfinite(score) for score in scores):
-        why, hint = f"it returned {scores[0]} and {scores[1]}", "Return one finite number, higher is better."
-        raise DataError("cannot use the metric", why=why, hint=hint, code="DATA-METRIC")
-
-    def difference(rows: np.ndarray) -> float:
-        parts = [{n: a[rows] if len(a) == len(labels) else a for n, a in outputs.items()} for outputs in stacked]
-        return float(metric(parts[1], labels[rows])) - float(metric(parts[0], labels[rows]))
-
-    interval = intervals.jackknife(difference, len(labels), scores[1] - scores[0])
-    return {"metric_reference": scores[0], "metric_candidate": scores[1], "metric_interval": interval}
 
 
 def _stacked(runs: Sequence[Outputs]) -> dict[str, np.ndarray]:

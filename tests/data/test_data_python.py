@@ -93,6 +93,7 @@ def script(tmp_path):
         "def rows():\n    return ({'x': np.full(4, i, np.float32), 'labels': i} for i in range(3))\n"
         "def broken():\n    raise RuntimeError('no disk')\n"
         "def accuracy(outputs, labels):\n    return (outputs['y'] == labels).mean()\n"
+        "def several(outputs, labels):\n    return {'a': 1, 'b': np.float32(len(labels))}\n"
         "def nothing(outputs, labels):\n    return float('nan')\n"
         "number = 3\n"
         "accuracy.counted = lambda labels: (labels == 1).sum()\n"
@@ -128,6 +129,7 @@ def test_script_mistakes(script, tmp_path):
 def test_a_metric(script):
     metric = load_metric(f"{script}:accuracy")
     assert metric({"y": np.array([1, 2])}, np.array([1, 3])) == 0.5
+    assert load_metric(f"{script}:several")({}, np.array([1, 3])) == {"a": 1.0, "b": 2.0}
     with pytest.raises(DataError, match="KeyError") as caught:
         metric({}, np.array([1]))
     assert caught.value.code == "DATA-METRIC"

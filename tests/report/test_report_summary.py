@@ -34,6 +34,14 @@ def test_the_interval_of_a_users_metric_is_not_in_points() -> None:
     assert [row.change for row in rows] == ["-0.25", "-0.4 to -0.1"]
 
 
+def test_each_of_several_metrics_has_a_row_and_the_interval_says_whose_it_is() -> None:
+    metrics = {"accuracy of a kind": [0.9, 0.9], "recall": [0.8, 0.7]}
+    quality = {"metric_before": 0.8, "metric_after": 0.7, "metric_name": "recall", "metrics": metrics}
+    rows = quality_rows({**quality, "interval": [-0.2, -0.05]})
+    assert [row.label for row in rows] == ["accuracy of a kind", "recall", "95 % interval of recall"]
+    assert [row.better for row in rows[:2]] == [None, False]
+
+
 def test_latency_within_the_noise_is_called_noise() -> None:
     runs = [timed_run(1, 10.0, 9.6, beyond_noise=False), timed_run(8, 10.0, 5.0), timed_run(8, 10.0, 20.0)]
     rows = latency_rows({"runs": runs})
