@@ -1,7 +1,7 @@
 """What distillation wins back: students of real models, taught by what they were made from, beside labels.
 
     ONNXCOMPRESS_TEST_DATA=FOLDER python benchmarks/distill.py [--out docs/results/distillation.md] [--budget 3m]
-        [--seeds 3] [--jobs 2] [--work out/distill] [NAME ...]
+        [--seeds 3] [--ways distilled labels] [--jobs 2] [--work out/distill] [NAME ...]
 
 Students: pruned to 0.5 and 0.3 of the multiply-accumulates with reconstruction (`prune --target-macs`), and weights of
 4 with activations of 8 bits (`quantize --weights int4`, rounded by second order, and with `--effort fast`, to nearest),
@@ -192,13 +192,14 @@ def _shown(run: Mapping[str, Any]) -> str:
     )
 
 
-def _plans(names: list[str], seeds: int, students: list[str]) -> Iterator[Plan]:
+def _plans(names: list[str], seeds: int, students: list[str], ways: list[str]) -> Iterator[Plan]:
     """Seed by seed, so that an early end leaves whole tables."""
     for seed in range(seeds):
         for name in names:
             for student in _students(name, students):
-                for way in WAYS if _training(name)[1] is not None else ("distilled",):
-                    yield Plan(name, student, way, seed)
+                for way in ways:
+                    if way == "distilled" or _training(name)[1] is not None:
+                        yield Plan(name, student, way, seed)
 
 
 def _students(name: str, students: list[str]) -> list[str]:
@@ -252,6 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(NAMES))
     parser.add_argument("--students", nargs="*", default=list(STUDENTS))
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--budget", default="3m")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
@@ -264,7 +266,7 @@ def main() -> None:
         for student in given.students:
             bench.student(name, student)
     with ThreadPoolExecutor(given.jobs) as pool:
-        list(pool.map(bench.run, _plans(given.names, given.seeds, given.students)))
+        list(pool.map(bench.run, _plans(given.names, given.seeds, given.students, given.ways)))
     if given.out:
         given.out.write_text(_page(bench, given.names, given.students), encoding="utf-8")
 
