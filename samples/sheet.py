@@ -108,14 +108,14 @@ class Sheet:
     ) -> None:
         given = _arguments(arguments)
         self.name, self.title, self.columns, self.note = name, title, columns, note
-        self.quick, self._folder = given.quick, given.out
-        self._log = (self._folder if given.quick else given.work) / f"{name}.json"
+        self.quick, self.folder = given.quick, given.out
+        self._log = (self.folder if given.quick else given.work) / f"{name}.json"
         self._readme = readme or ROOT / "samples" / name / "README.md"
         self._inputs = _digest(inputs)
         known = RESULTS / self._log.name if given.keep else self._log
         self._runs: dict[str, dict[str, Any]] = _rows(known) if known.exists() and not given.again else {}
         self._order: list[str] = []
-        for folder in (self._folder, self._log.parent):
+        for folder in (self.folder, self._log.parent):
             folder.mkdir(parents=True, exist_ok=True)
 
     def row(
@@ -168,11 +168,11 @@ class Sheet:
         picture = f"![{self.title}]({self.name}.svg)\n" if plot else ""
         parts = [f"# {self.title}\n", f"{self.note.strip()}\n", f"{self._stamp()}\n", self.table(), picture, remarks]
         text = "\n".join(part for part in parts if part.strip()).rstrip() + "\n"
-        (self._folder / f"{self.name}.md").write_text(text, encoding="utf-8")
-        shutil.copyfile(self._log, self._folder / self._log.name)
+        (self.folder / f"{self.name}.md").write_text(text, encoding="utf-8")
+        shutil.copyfile(self._log, self.folder / self._log.name)
         if plot:
-            _draw(plot, self.means(), self._folder / f"{self.name}.svg")
-        if self._folder == RESULTS and self._readme.exists():
+            draw(plot, self.means(), self.folder / f"{self.name}.svg")
+        if self.folder == RESULTS and self._readme.exists():
             _between_marks(self._readme, self.table())
 
     def means(self) -> dict[str, dict[str, Any]]:
@@ -231,17 +231,17 @@ def _mean(runs: list[Figures]) -> dict[str, Any]:
 def scatter(x: str, y: str, x_label: str, y_label: str, *, log_x: bool = False) -> Draw:
     """A plot of one figure against another, a named dot a row."""
 
-    def draw(axes: Any, rows: Mapping[str, Figures]) -> None:
+    def dots(axes: Any, rows: Mapping[str, Figures]) -> None:
         shown = {k: row for k, row in rows.items() if row.get(x) is not None and row.get(y) is not None}
         for label, row in shown.items():
             axes.scatter(row[x], row[y], s=28)
             axes.annotate(label, (row[x], row[y]), xytext=(5, 3), textcoords="offset points", fontsize=7)
         axes.set(xlabel=x_label, ylabel=y_label, xscale="log" if log_x else "linear")
 
-    return draw
+    return dots
 
 
-def _draw(plot: Draw, rows: Mapping[str, Figures], path: Path) -> None:
+def draw(plot: Draw, rows: Mapping[str, Figures], path: Path) -> None:
     """An SVG of the same bytes for the same figures."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
