@@ -9,7 +9,9 @@ follow from the inverse by block elimination. Removing block j from the state (H
     cost_j = tr(W_j^T (H_jj)^-1 W_j)
     W <- W - H_:j (H_jj)^-1 W_j,      H <- H - H_:j (H_jj)^-1 H_j:
 
-and the costs add up to E. A cost depends on W only through W W^T, so a W with more outputs than columns is replaced by
+and the costs add up to E. With (H_jj)^-1 = F F^T the second is H - U U^T, U = H_:j F: such U are gathered and taken off
+H many at once, as one product of matrices, for to touch all of H at every step would be bound by memory. Until then a
+step works out the columns of H that it needs, and the diagonal blocks, which give the costs, are kept up to date. A cost depends on W only through W W^T, so a W with more outputs than columns is replaced by
 the triangular factor of W^T, which has as many.
 
 With few samples the costs are too small: as many columns as samples explain anything. So the error is also taken on
@@ -25,6 +27,8 @@ from collections.abc import Sequence
 import numpy as np
 
 _MARKS = 12
+_PENDING = 128
+_EPSILON = 1e-14
 
 
 class Elimination:
@@ -47,6 +51,8 @@ class Elimination:
         self._at = np.arange(len(weight))
         self._columns = columns
         self._left = np.asarray((columns >= 0).any(axis=1))
+        self._blocks = _blocks(self._inverse, columns)
+        self._pending = np.zeros((len(weight), 0))
 
     def costs(self) -> np.ndarray:
         """What removing each unit next would cost, shape (units,); 0 for units that it does not read."""
@@ -54,18 +60,12 @@ class Elimination:
         units = np.flatnonzero(self._left)
         if not len(units):
             return result
-        at = self._columns[units]
-        present = at >= 0
-        block = self._inverse[at[:, :, None], at[:, None, :]]
-        rows = np.where(present[:, :, None], self._weight[at], 0.0)
-        power = rows @ rows.transpose(0, 2, 1)
-        if not present.all():
-            pairs = present[:, :, None] & present[:, None, :]
-            block = np.where(pairs, block, np.eye(at.shape[1]))
-        if at.shape[1] == 1:
-            result[units] = power[:, 0, 0] / block[:, 0, 0]
+        rows, blocks = self._of_units(self._weight, units), self._blocks[units]
+        if rows.shape[1] == 1:
+            result[units] = np.einsum("uio,uio->u", rows, rows) / blocks[:, 0, 0]
         else:
-            result[units] = np.trace(np.linalg.solve(block, power), axis1=1, axis2=2)
+            power = rows @ rows.transpose(0, 2, 1)
+            result[units] = np.trace(np.linalg.solve(blocks, power), axis1=1, axis2=2)
         return np.maximum(result, 0.0)
 
     def remove(self, unit: int) -> float:
@@ -74,15 +74,18 @@ class Elimination:
             return 0.0
         at = self._columns[unit]
         at = at[at >= 0]
-        across = self._inverse[:, at]
-        gain = np.linalg.solve(across[at], across.T).T
-        lost = self._weight[at]
-        cost = float(np.einsum("io,ij,jo->", lost, np.linalg.inv(across[at]), lost))
-        self._weight -= gain @ lost
-        self._inverse -= gain @ across.T
+        across = self._inverse[:, at] - self._pending @ self._pending[at].T
+        root = _inverse_root(across[at])
+        new, lost = across @ root, root.T @ self._weight[at]
+        self._weight -= new @ lost
+        self._weight[at] = 0.0
         self._left[unit] = False
-        self._compact(at)
-        return max(cost, 0.0)
+        moved = self._of_units(new, np.arange(len(self._columns)))
+        self._blocks -= moved @ moved.transpose(0, 2, 1)
+        self._pending = np.concatenate([self._pending, new], axis=1)
+        if self._pending.shape[1] >= _PENDING:
+            self._settle()
+        return float(np.square(lost).sum())
 
     def error(self) -> float:
         """The error so far on the samples held out; NaN where there are none."""
@@ -92,15 +95,37 @@ class Elimination:
         change[self._at] += self._weight
         return max(float(np.einsum("io,io->", change, self._held_out @ change)), 0.0)
 
-    def _compact(self, gone: np.ndarray) -> None:
-        """Drop the eliminated columns, so that later steps cost less."""
+    def _of_units(self, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """Rows of each unit [units, width, ...], zero where it has fewer columns."""
+        at = self._columns[units]
+        return np.where((at >= 0)[:, :, None], rows[at], 0.0) if (at < 0).any() else rows[at]
+
+    def _settle(self) -> None:
+        """Take off the inverse what is pending, and drop the columns of units that are gone."""
+        gone = self._columns[~self._left]
         keep = np.ones(len(self._inverse), dtype=bool)
-        keep[gone] = False
+        keep[gone[gone >= 0]] = False
+        pending = self._pending[keep]
         self._inverse = self._inverse[keep][:, keep]
+        self._inverse -= pending @ pending.T
+        self._pending = np.zeros((len(pending), 0))
         self._weight, self._at = self._weight[keep], self._at[keep]
         place = np.append(np.cumsum(keep) - 1, -1)
         kept = np.append(keep, False)
         self._columns = np.where(kept[self._columns], place[self._columns], -1)
+
+
+def _blocks(inverse: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Diagonal blocks of units [units, width, width]; the identity where a unit has fewer columns."""
+    present = columns >= 0
+    pairs = present[:, :, None] & present[:, None, :]
+    return np.where(pairs, inverse[columns[:, :, None], columns[:, None, :]], np.eye(columns.shape[1]))
+
+
+def _inverse_root(block: np.ndarray) -> np.ndarray:
+    """F with F F^T the inverse of a positive definite block, also where rounding has left it just short of that."""
+    values, vectors = np.linalg.eigh(block)
+    return vectors / np.sqrt(np.maximum(values, _EPSILON * values[-1]))
 
 
 def eliminate(readers: Sequence[Elimination], rows: np.ndarray, *, choose: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +154,8 @@ def eliminate(readers: Sequence[Elimination], rows: np.ndarray, *, choose: bool)
             left[row, at] = False
             order[row, column] = rows[row, at]
             added[column] += sum(reader.remove(int(rows[row, at])) for reader in readers)
-        errors[marks == column + 1] = sum(reader.error() for reader in readers)
+        if column + 1 in marks:
+            errors[marks == column + 1] = sum(reader.error() for reader in readers)
     return order, _corrected(added, marks, errors)
 
 
