@@ -74,7 +74,7 @@ class Elimination:
             return 0.0
         at = self._columns[unit]
         at = at[at >= 0]
-        across = self._inverse[:, at] - self._pending @ self._pending[at].T
+        across = self._inverse[at].T - self._pending @ self._pending[at].T
         root = _inverse_root(across[at])
         new, lost = across @ root, root.T @ self._weight[at]
         self._weight -= new @ lost
@@ -106,8 +106,7 @@ class Elimination:
         keep = np.ones(len(self._inverse), dtype=bool)
         keep[gone[gone >= 0]] = False
         pending = self._pending[keep]
-        self._inverse = self._inverse[keep][:, keep]
-        self._inverse -= pending @ pending.T
+        self._inverse = self._inverse[np.ix_(keep, keep)] - pending @ pending.T
         self._pending = np.zeros((len(pending), 0))
         self._weight, self._at = self._weight[keep], self._at[keep]
         place = np.append(np.cumsum(keep) - 1, -1)
@@ -179,5 +178,5 @@ def _total(readers: Sequence[Elimination]) -> np.ndarray:
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     """The inverse of a positive definite matrix, symmetric to the last bit."""
-    lower = np.linalg.inv(np.linalg.cholesky(matrix))
-    return lower.T @ lower
+    inverse = np.linalg.inv(matrix)
+    return (inverse + inverse.T) / 2

@@ -133,3 +133,26 @@ def test_between_marks_the_error_is_shared_out_by_the_costs():
     _, plain = eliminate([Elimination(hessian, weight, columns)], np.arange(40)[None], choose=True)
     _, added = eliminate([Elimination(hessian, weight, columns, held)], np.arange(40)[None], choose=True)
     np.testing.assert_allclose(added, 2 * plain, rtol=1e-6)
+
+
+def test_many_steps_stay_exact():
+    """More columns than are taken off the inverse at once."""
+    hessian, weight, columns = problem(10, 100, 3, 4)
+    order, added = eliminate([Elimination(hessian, weight, columns)], np.arange(100)[None], choose=True)
+    for count in (1, 40, 43, 44, 86, 99):
+        exact = least_error(hessian, weight, columns[order[0, :count]].ravel())
+        assert added[:count].sum() == pytest.approx(exact, rel=1e-7)
+
+
+def test_the_error_on_samples_held_out_is_taken_at_a_dozen_places():
+    class Counted(Elimination):
+        taken = 0
+
+        def error(self) -> float:
+            self.taken += 1
+            return super().error()
+
+    hessian, weight, columns = problem(11, 60, 1, 3)
+    reader = Counted(hessian, weight, columns, hessian)
+    eliminate([reader], np.arange(60)[None], choose=True)
+    assert reader.taken == 12
