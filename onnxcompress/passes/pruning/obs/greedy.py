@@ -11,8 +11,10 @@ follow from the inverse by block elimination. Removing block j from the state (H
 
 and the costs add up to E. With (H_jj)^-1 = F F^T the second is H - U U^T, U = H_:j F: such U are gathered and taken off
 H many at once, as one product of matrices, for to touch all of H at every step would be bound by memory. Until then a
-step works out the columns of H that it needs, and the diagonal blocks, which give the costs, are kept up to date. A cost depends on W only through W W^T, so a W with more outputs than columns is replaced by
-the triangular factor of W^T, which has as many.
+step works out the columns of H that it needs, and the diagonal blocks, which give the costs, are kept up to date.
+
+A cost depends on W only through W W^T, so a W with more outputs than columns is replaced by the triangular factor of
+W^T, which has as many.
 
 With few samples the costs are too small: as many columns as samples explain anything. So the error is also taken on
 samples that were held out, tr((W' - W)^T G_h (W' - W)), at a dozen places of the curve.
