@@ -9,12 +9,16 @@ follow from the inverse by block elimination. Removing block j from the state (H
     cost_j = tr(W_j^T (H_jj)^-1 W_j)
     W <- W - H_:j (H_jj)^-1 W_j,      H <- H - H_:j (H_jj)^-1 H_j:
 
-and the costs add up to E. With (H_jj)^-1 = F F^T the second is H - U U^T, U = H_:j F: such U are gathered and taken off
-H many at once, as one product of matrices, for to touch all of H at every step would be bound by memory. Until then a
-step works out the columns of H that it needs, and the diagonal blocks, which give the costs, are kept up to date.
+and the costs add up to E. A cost depends on W only through M = W W^T, so a W with more outputs than columns is replaced
+by the triangular factor of W^T, which has as many.
 
-A cost depends on W only through W W^T, so a W with more outputs than columns is replaced by the triangular factor of
-W^T, which has as many.
+To touch all of H, M and W at every step would be bound by memory, so steps are gathered, and done many at once as
+products of matrices. With (H_jj)^-1 = F F^T, U = H_:j F, L = F^T W_j and V = M_:j F - U L L^T / 2 a step is
+
+    H <- H - U U^T,      M <- M - U V^T - V U^T,      W <- W - U L;
+
+until it is done, the columns of H and M that another step needs are worked out from U and V, and the diagonal blocks,
+which give the costs, are kept up to date.
 
 With few samples the costs are too small: as many columns as samples explain anything. So the error is also taken on
 samples that were held out, tr((W' - W)^T G_h (W' - W)), at a dozen places of the curve.
@@ -46,28 +50,24 @@ class Elimination:
     def __init__(
         self, hessian: np.ndarray, weight: np.ndarray, columns: np.ndarray, held_out: np.ndarray | None = None
     ) -> None:
-        self._inverse = _inverse(hessian)
         if weight.shape[1] > weight.shape[0]:
             weight = np.asarray(np.linalg.qr(weight.T, mode="r")).T
+        self._inverse, self._power = _inverse(hessian), weight @ weight.T
         self._weight, self._start, self._held_out = weight.copy(), weight, held_out
         self._at = np.arange(len(weight))
         self._columns = columns
         self._left = np.asarray((columns >= 0).any(axis=1))
-        self._blocks = _blocks(self._inverse, columns)
-        self._pending = np.zeros((len(weight), 0))
+        self._begin()
 
     def costs(self) -> np.ndarray:
         """What removing each unit next would cost, shape (units,); 0 for units that it does not read."""
         result = np.zeros(len(self._columns))
         units = np.flatnonzero(self._left)
-        if not len(units):
-            return result
-        rows, blocks = self._of_units(self._weight, units), self._blocks[units]
-        if rows.shape[1] == 1:
-            result[units] = np.einsum("uio,uio->u", rows, rows) / blocks[:, 0, 0]
-        else:
-            power = rows @ rows.transpose(0, 2, 1)
-            result[units] = np.trace(np.linalg.solve(blocks, power), axis1=1, axis2=2)
+        blocks, powers = self._blocks[units], self._powers[units]
+        if blocks.shape[1] == 1:
+            result[units] = powers[:, 0, 0] / blocks[:, 0, 0]
+        elif len(units):
+            result[units] = np.trace(np.linalg.solve(blocks, powers), axis1=1, axis2=2)
         return np.maximum(result, 0.0)
 
     def remove(self, unit: int) -> float:
@@ -76,51 +76,67 @@ class Elimination:
             return 0.0
         at = self._columns[unit]
         at = at[at >= 0]
-        across = self._inverse[at].T - self._pending @ self._pending[at].T
+        across = self._inverse[at].T - self._u @ self._u[at].T
         root = _inverse_root(across[at])
-        new, lost = across @ root, root.T @ self._weight[at]
-        self._weight -= new @ lost
-        self._weight[at] = 0.0
+        taken = across @ root
+        lost = root.T @ (self._weight[at] - self._u[at] @ self._lost)
+        seen = (self._power[at].T - self._u @ self._v[at].T - self._v @ self._u[at].T) @ root
         self._left[unit] = False
-        moved = self._of_units(new, np.arange(len(self._columns)))
-        self._blocks -= moved @ moved.transpose(0, 2, 1)
-        self._pending = np.concatenate([self._pending, new], axis=1)
-        if self._pending.shape[1] >= _PENDING:
-            self._settle()
+        self._move(taken, seen - taken @ (lost @ lost.T) / 2, lost)
         return float(np.square(lost).sum())
 
     def error(self) -> float:
         """The error so far on the samples held out; NaN where there are none."""
         if self._held_out is None:
             return np.nan
+        self._settle()
         change = -self._start
         change[self._at] += self._weight
-        return max(float(np.einsum("io,io->", change, self._held_out @ change)), 0.0)
+        return max(float(np.einsum("ij,ij->", self._held_out, change @ change.T)), 0.0)
 
-    def _of_units(self, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
+    def _begin(self) -> None:
+        """Nothing pending; the diagonal blocks as the matrices have them."""
+        self._u = self._v = np.zeros((len(self._weight), 0))
+        self._lost = np.zeros((0, self._weight.shape[1]))
+        self._blocks = _diagonal(self._inverse, self._columns, np.eye(self._columns.shape[1]))
+        self._powers = _diagonal(self._power, self._columns, np.zeros(()))
+
+    def _move(self, u: np.ndarray, v: np.ndarray, lost: np.ndarray) -> None:
+        """One removal: pending for the matrices, done for their diagonal blocks."""
+        rows, others = self._of_units(u), self._of_units(v)
+        self._blocks -= rows @ rows.transpose(0, 2, 1)
+        both = rows @ others.transpose(0, 2, 1)
+        self._powers -= both + both.transpose(0, 2, 1)
+        self._u, self._v = np.concatenate([self._u, u], axis=1), np.concatenate([self._v, v], axis=1)
+        self._lost = np.concatenate([self._lost, lost])
+        if len(self._lost) >= _PENDING:
+            self._settle()
+
+    def _of_units(self, rows: np.ndarray) -> np.ndarray:
         """Rows of each unit [units, width, ...], zero where it has fewer columns."""
-        at = self._columns[units]
-        return np.where((at >= 0)[:, :, None], rows[at], 0.0) if (at < 0).any() else rows[at]
+        return np.where((self._columns >= 0)[:, :, None], rows[self._columns], 0.0)
 
     def _settle(self) -> None:
-        """Take off the inverse what is pending, and drop the columns of units that are gone."""
+        """Do what is pending, and drop the columns of units that are gone."""
         gone = self._columns[~self._left]
         keep = np.ones(len(self._inverse), dtype=bool)
         keep[gone[gone >= 0]] = False
-        pending = self._pending[keep]
-        self._inverse = self._inverse[np.ix_(keep, keep)] - pending @ pending.T
-        self._pending = np.zeros((len(pending), 0))
-        self._weight, self._at = self._weight[keep], self._at[keep]
-        place = np.append(np.cumsum(keep) - 1, -1)
-        kept = np.append(keep, False)
+        keep[0] |= not keep.any()  # no matrix without rows; that row is zero
+        u, square = self._u[keep], np.ix_(keep, keep)
+        both = u @ self._v[keep].T
+        self._inverse = self._inverse[square] - u @ u.T
+        self._power = self._power[square] - (both + both.T)
+        self._weight, self._at = self._weight[keep] - u @ self._lost, self._at[keep]
+        place, kept = np.append(np.cumsum(keep) - 1, -1), np.append(keep, False)
         self._columns = np.where(kept[self._columns], place[self._columns], -1)
+        self._begin()
 
 
-def _blocks(inverse: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Diagonal blocks of units [units, width, width]; the identity where a unit has fewer columns."""
+def _diagonal(matrix: np.ndarray, columns: np.ndarray, filling: np.ndarray) -> np.ndarray:
+    """Diagonal blocks of units [units, width, width], filled up where a unit has fewer columns."""
     present = columns >= 0
     pairs = present[:, :, None] & present[:, None, :]
-    return np.where(pairs, inverse[columns[:, :, None], columns[:, None, :]], np.eye(columns.shape[1]))
+    return np.where(pairs, matrix[columns[:, :, None], columns[:, None, :]], filling)
 
 
 def _inverse_root(block: np.ndarray) -> np.ndarray:
