@@ -34,6 +34,7 @@ import numpy as np
 
 _MARKS = 12
 _PENDING = 128
+_HALVED = 256
 _EPSILON = 1e-14
 
 
@@ -195,6 +196,21 @@ def _total(readers: Sequence[Elimination]) -> np.ndarray:
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of a positive definite matrix, symmetric to the last bit."""
-    inverse = np.linalg.inv(matrix)
-    return (inverse + inverse.T) / 2
+    """The inverse of a positive definite matrix, symmetric to the last bit.
+
+    Wide ones by halves: with B = P^-1 Q and S = R - Q^T B the inverse of [[P, Q], [Q^T, R]] is
+
+        [[P^-1 + B S^-1 B^T, -B S^-1], [-(B S^-1)^T, S^-1]],
+
+    half the work of elimination against the identity, which does not know that it is symmetric.
+    """
+    half = len(matrix) // 2
+    if half < _HALVED:
+        inverse = np.linalg.inv(matrix)
+        return (inverse + inverse.T) / 2
+    first, across = _inverse(matrix[:half, :half]), matrix[:half, half:]
+    b = first @ across
+    last = _inverse(matrix[half:, half:] - across.T @ b)
+    side = b @ last
+    first += side @ b.T
+    return np.block([[(first + first.T) / 2, -side], [-side.T, last]])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxcompress.passes.pruning.obs.greedy import Elimination, eliminate
+from onnxcompress.passes.pruning.obs.greedy import Elimination, _inverse, eliminate
 
 
 def problem(seed: int, units: int, width: int, outputs: int, extra: int = 1):
@@ -156,3 +156,10 @@ def test_the_error_on_samples_held_out_is_taken_at_a_dozen_places():
     reader = Counted(hessian, weight, columns, hessian)
     eliminate([reader], np.arange(60)[None], choose=True)
     assert reader.taken == 12
+
+
+def test_a_wide_matrix_is_inverted_by_halves():
+    hessian, _, _ = problem(12, 1101, 1, 1)
+    inverse = _inverse(hessian)
+    np.testing.assert_array_equal(inverse, inverse.T)
+    np.testing.assert_allclose(inverse @ hessian, np.eye(len(hessian)), atol=1e-6)
