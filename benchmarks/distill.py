@@ -11,8 +11,9 @@ with `--loss ce`: the same loop, data and time, but labels in place of the teach
 task, as it was trained, with a teacher that it shares no tensor name with.
 
 A score is the measure of the model on its whole test set (`scores.py`); differences are paired, in points, with the
-95 % interval of the first seed. Every run is kept in the page's .json, and what is there is not run again. NAME is as
-in cases.py; models of ONNXCOMPRESS_BENCH are taken as well.
+95 % interval of the first seed; "±" is the standard deviation of three seeds, a row without it has one. Every run is
+kept in the page's .json, and what is there is not run again; `--seeds 0` only writes the page. NAME is as in cases.py;
+models of ONNXCOMPRESS_BENCH are taken as well.
 """
 
 from __future__ import annotations
@@ -206,7 +207,8 @@ def _students(name: str, students: list[str]) -> list[str]:
     return [*students, *([_TAUGHT + INDEPENDENT[name]] if name in INDEPENDENT else [])]
 
 
-def _page(bench: Bench, names: list[str], students: list[str]) -> str:
+def _page(bench: Bench) -> str:
+    """All that is known, whatever of it this call was to run."""
     where = environment(RuntimeOptions(threads=1))
     versions = ", ".join(f"{k} {where[k]}" for k in ("onnxcompress", "onnxruntime", "torch", "numpy") if k in where)
     head = (
@@ -216,8 +218,8 @@ def _page(bench: Bench, names: list[str], students: list[str]) -> str:
         "model | student | float | start | distilled | gain over start | seconds | labels alone | distilled - labels"
     )
     lines = [f"| {columns} |", "|---|---|---|---|---|---|---|---|---|"]
-    for name in names:
-        lines += [line for student in _students(name, students) if (line := _line(bench, name, student))]
+    for name in NAMES:
+        lines += [line for student in _students(name, list(STUDENTS)) if (line := _line(bench, name, student))]
     return "\n".join([head, *lines]) + "\n"
 
 
@@ -261,14 +263,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     bench = Bench(given.work, given.budget, given.out.with_suffix(".json") if given.out else None)
-    for name in given.names:
+    for name in given.names if given.seeds else ():
         bench.known(name)
         for student in given.students:
             bench.student(name, student)
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(bench.run, _plans(given.names, given.seeds, given.students, given.ways)))
     if given.out:
-        given.out.write_text(_page(bench, given.names, given.students), encoding="utf-8")
+        given.out.write_text(_page(bench), encoding="utf-8")
 
 
 if __name__ == "__main__":
