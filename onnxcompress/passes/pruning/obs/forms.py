@@ -94,9 +94,20 @@ def by_channel(reader: Reader) -> Reader | None:
     if taps == 1:
         return None
     roots = np.concatenate([body[:, ::taps], reader.roots[:, columns - constant :]], axis=1)
-    weight = reader.weight[:, : columns - constant].reshape(groups, body.shape[1] // taps, -1)
+    weight = _narrow(reader.weight[:, : columns - constant].reshape(groups, body.shape[1] // taps, -1))
     weight = np.concatenate([weight, np.zeros((groups, constant, weight.shape[2]))], axis=1)
     return replace(reader, roots=roots, weight=weight, view=_ChannelRows(reader.view, taps, constant))
+
+
+def _narrow(weight: np.ndarray) -> np.ndarray:
+    """F with F F^T = W W^T and no more outputs than columns: all that errors and variances depend on.
+
+    A dense layer behind a flattened map has a hundred thousand outputs in this form.
+    """
+    if weight.shape[2] <= weight.shape[1]:
+        return weight
+    values, vectors = np.linalg.eigh(np.stack([part @ part.T for part in weight]))
+    return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
 
 
 def _block(roots: np.ndarray) -> int:

@@ -112,9 +112,9 @@ def _linear(found: Trace, linear: Linear) -> Iterator[Reader]:
     table = np.full((groups, columns), -1)
     table[:, :inputs] = np.repeat(roots.reshape(groups, -1), taps, axis=1)
     feeds, scale = _fed(linear.output, groups * outputs)
-    scaled = weight * scale.reshape(groups, 1, outputs)
+    weight *= scale.reshape(groups, 1, outputs)
     yield Reader(
-        graph.label(linear.node), (linear.source,), feeds, table, scaled, _LinearRows(linear), linear.channel_axis
+        graph.label(linear.node), (linear.source,), feeds, table, weight, _LinearRows(linear), linear.channel_axis
     )
 
 

@@ -174,6 +174,18 @@ def test_a_flattened_map_has_a_channel_form():
     np.testing.assert_array_equal(rows[0, :taps, :-1], first)
 
 
+def test_the_channel_form_keeps_no_more_outputs_than_columns_and_their_power():
+    model = flattened()
+    reader = next(r for r in readers_of(traced(model)) if r.roots.shape[1] > 20)
+    small = by_channel(reader)
+    assert small is not None
+    assert small.weight.shape[2] <= small.weight.shape[1]
+    channels = small.roots.shape[1] - 1
+    whole = reader.weight[0, :-1].reshape(channels, -1)
+    power = small.weight[0] @ small.weight[0].T
+    np.testing.assert_allclose(power[:channels, :channels], whole @ whole.T, rtol=1e-9, atol=1e-9)
+
+
 def test_readers_are_measured_where_their_error_arrives():
     text = """g (float[N,3,8,8] x) => (float[N,5,8,8] y) {
         a = Conv<pads=[1,1,1,1]>(x, w0) r = Relu(a) c = Conv<pads=[1,1,1,1]>(r, w1)
