@@ -161,6 +161,7 @@ class PassManager:
         self, ctx: Context, gate: verify.Gate, metric: Callable[..., float] | None, *, has_teacher: bool, sizes: str
     ) -> Result:
         self._check_needs(ctx)
+        verify.check_labels(ctx.held_out, metric)
         gate.check_resolution(ctx.held_out, ctx.original, metric=metric)
         report = Report(
             recipe=[p.spec() for p in self.passes],

@@ -1,4 +1,4 @@
-"""`file.py:function`: a user's own Python, for data that no format covers and for metrics. It runs that code."""
+"""`file.py:function`: a user's own Python, for data that no format covers and for `metrics`. It runs that code."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import hashlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from onnxcompress.errors import DataError, UsageError
 
 _log = logging.getLogger(__name__)
+_LONGEST = 300  # characters of a user's error message; --debug shows the whole
 
 
 def is_script(spec: str) -> bool:
@@ -57,7 +55,7 @@ def call_script(spec: str) -> object:
         raise DataError(
             "the data function failed",
             where=spec,
-            why=f"{type(error).__name__}: {error}",
+            why=told(error),
             hint="It is called without arguments; --debug shows the traceback.",
             code="DATA-SCRIPT",
         ) from error
@@ -67,62 +65,10 @@ def call_script(spec: str) -> object:
     return result
 
 
-@dataclass(frozen=True)
-class ScriptMetric:
-    """A user's metric ``function(outputs: dict, labels) -> float``, or numbers by name; higher is better.
-
-    Attributes:
-        spec: ``file.py:function``, as the user wrote it.
-        function: What it names. Its own attribute ``counted``, where there is one, is a function of the labels: how
-            many samples the metric divides by, such as the positives of a sensitivity.
-    """
-
-    spec: str
-    function: Callable[..., Any]
-
-    def __call__(self, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
-        """The metric: a number, or a dict of several by name.
-
-        Raises:
-            DataError: Where it raises or gives no finite number.
-        """
-        value = self._value(self.function, dict(outputs), labels)
-        if not all(np.isfinite(one) for one in (value.values() if isinstance(value, dict) else [value])):
-            raise _metric_failed(self.spec, f"it gave {value}")
-        return value
-
-    def counted(self, labels: np.ndarray) -> int | None:
-        """How many samples the metric divides by; None where it does not say.
-
-        Raises:
-            DataError: Where the user's own ``counted`` raises or gives no number.
-        """
-        count = getattr(self.function, "counted", None)
-        return None if count is None else int(self._value(count, labels))
-
-    def _value(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            value = function(*arguments)
-            return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
-        except (Exception, SystemExit) as error:
-            raise _metric_failed(self.spec, f"{type(error).__name__}: {error}") from error
-
-
-def load_metric(spec: str) -> ScriptMetric:
-    """A user's metric ``file.py:function(outputs: dict, labels) -> float``; higher is better.
-
-    Args:
-        spec: ``file.py:function``. `outputs` are all samples' outputs by name, `labels` what the data calls labels.
-
-    Raises:
-        UsageError: Where there is no such function.
-    """
-    return ScriptMetric(spec, load_function(spec))
-
-
-def _metric_failed(spec: str, why: str) -> DataError:
-    hint = "It must return one finite number, or a dict of them, for (outputs by name, labels); higher is better."
-    return DataError("the metric failed", where=spec, why=why, hint=hint, code="DATA-METRIC")
+def told(error: BaseException) -> str:
+    """An exception of a user's code in one line of bounded length."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text.removesuffix(":") if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def run_file(path: Path) -> object:
@@ -144,7 +90,7 @@ def run_file(path: Path) -> object:
         del sys.modules[name]
         raise UsageError(
             f"{path.name} fails when it is loaded",
-            why=f"{type(error).__name__}: {error}",
+            why=told(error),
             hint="Run it with python to see the traceback.",
             code="USAGE-SCRIPT",
         ) from error

@@ -70,6 +70,7 @@ def render(report: Report, *, findings: bool = True) -> Group:
 
 
 def _figures(*sections: list[Row]) -> Table:
+    from rich.text import Text
 
     table = _table("", "before", "after", "change")
     for index in (1, 2, 3):
@@ -77,7 +78,7 @@ def _figures(*sections: list[Row]) -> Table:
         table.columns[index].no_wrap = True
     for section in filter(None, sections):
         for row in section:
-            table.add_row(row.label, row.before, row.after, _tinted(row))
+            table.add_row(Text(row.label), row.before, row.after, _tinted(row))
         table.add_section()
     return table
 

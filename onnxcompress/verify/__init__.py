@@ -9,6 +9,7 @@ from onnxcompress.verify.interface import check_interface
 from onnxcompress.verify.numbers import Distance, OutputComparison
 from onnxcompress.verify.producers import comparable
 from onnxcompress.verify.quality import class_output, compare
+from onnxcompress.verify.scores import check_labels
 from onnxcompress.verify.structure import check_structure, checker_complaint, inference_complaint
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "VerifyFailure",
     "check_exact",
     "check_interface",
+    "check_labels",
     "check_structure",
     "checker_complaint",
     "class_output",

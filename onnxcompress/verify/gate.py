@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.data import DataSource
+from onnxcompress.data import DataSource, count_of
 from onnxcompress.errors import GateError, UsageError
 from onnxcompress.verify.comparison import Comparison
 from onnxcompress.verify.quality import class_output
@@ -154,9 +154,9 @@ def _counted(source: DataSource, model: ir.Model | None) -> tuple[int, str] | No
 
 def _counted_by(metric: Callable[..., float], source: DataSource) -> tuple[int, str] | None:
     """How many samples a metric says that it divides by; None where it does not, or where labels are missing."""
-    count, labels = getattr(metric, "counted", None), source.labels(np.arange(len(source)))
-    number = None if count is None or labels is None else count(labels)
-    return None if number is None else (int(number), "samples that the metric counts")
+    labels = source.labels(np.arange(len(source)))
+    number = None if labels is None else count_of(metric, labels)
+    return None if number is None else (number, "samples that the metric counts")
 
 
 def loss(comparison: Comparison) -> tuple[str, float, float]:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress.data import DataSource
+from onnxcompress.errors import DataError
 from onnxcompress.runtime import one_thread
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.verify.comparison import Comparison
@@ -43,7 +44,8 @@ class Goal:
         reference: The model that the loss is counted from.
         samples: They steer.
         apart: True where the gate itself will look at other samples.
-        metric: The user's own; left out where the steering samples have no labels.
+        metric: The user's own; left out where the steering samples have no labels, or
+            too few of what it counts.
         options: Runtime options; one thread all the same, since the answer decides what is written.
     """
 
@@ -57,14 +59,17 @@ class Goal:
     def measure(self, model: ir.Model) -> Reached:
         """Hold `model` to the limits on the steering samples."""
         labelled = len(self.samples) > 0 and self.samples.labels(np.arange(1)) is not None
-        found = compare(
-            self.reference,
-            model,
-            self.samples,
-            options=one_thread(self.options or RuntimeOptions()),
-            metric=self.metric if labelled else None,
-        )
+        try:
+            found = self._compared(model, self.metric if labelled else None)
+        except DataError as error:
+            if error.code != "DATA-METRIC":
+                raise
+            found = self._compared(model, None)  # a few samples may hold none of what the metric counts
         return Reached(self.gate.excess(found), self._text(found))
+
+    def _compared(self, model: ir.Model, metric: Callable[..., float] | None) -> Comparison:
+        options = one_thread(self.options or RuntimeOptions())
+        return compare(self.reference, model, self.samples, options=options, metric=metric)
 
     @property
     def source(self) -> str:

@@ -52,7 +52,8 @@ def jackknife(difference: Callable[[np.ndarray], float], count: int, whole: floa
     ``var = (g - 1) / g * sum_i (d_i - mean(d))^2`` with d_i the figure without group i; Student's t, g - 1 degrees.
 
     Args:
-        difference: The figure on the samples at given indices.
+        difference: The figure on the samples at given indices; not finite where it is not defined on them, and then
+            there is no interval.
         count: Number of samples; below two a group there is no interval.
         whole: The figure on all samples.
     """
@@ -60,5 +61,7 @@ def jackknife(difference: Callable[[np.ndarray], float], count: int, whole: floa
         return None
     group = np.arange(count) % GROUPS
     parts = np.array([difference(np.flatnonzero(group != g)) for g in range(GROUPS)])
+    if not np.isfinite(parts).all():
+        return None
     half = T95_9 * math.sqrt((GROUPS - 1) / GROUPS * float(((parts - parts.mean()) ** 2).sum()))
     return whole - half, whole + half

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from onnxcompress.data import DataSource, count_of, scores_by_name
 from onnxcompress.errors import DataError
 from onnxcompress.verify import intervals
 
@@ -27,39 +29,57 @@ def user_metric(metric: Callable[..., Any], first: Arrays, second: Arrays, label
         DataError: Without labels, and where the metric gives no finite number or other names for the second.
     """
     if labels is None:
-        hint = "Put labels into the data (a second array, or --labels)."
-        why = "the data holds no labels"
-        raise DataError("cannot evaluate the metric", why=why, hint=hint, code="DATA-NO-LABELS")
-    before, after = (_by_name(metric(outputs, labels)) for outputs in (first, second))
+        raise _no_labels()
+    before, after = (scores_by_name(metric(_copies(outputs), labels.copy())) for outputs in (first, second))
     _check(before, after)
     name = max(before, key=lambda key: before[key] - after[key])
     change = after[name] - before[name]
 
     def difference(rows: np.ndarray) -> float:
         parts = [{n: a[rows] if len(a) == len(labels) else a for n, a in outs.items()} for outs in (first, second)]
-        return _by_name(metric(parts[1], labels[rows]))[name] - _by_name(metric(parts[0], labels[rows]))[name]
+        try:
+            scores = [scores_by_name(metric(part, labels[rows])) for part in parts]
+            return scores[1][name] - scores[0][name]
+        except (DataError, ValueError, LookupError, ArithmeticError):  # such as no sample of a class in this group
+            return math.nan
 
     figures = {"metric_reference": before[name], "metric_candidate": after[name], "metric_name": name}
     several = {key: (before[key], after[key]) for key in before} if name else {}
     return {**figures, "metrics": several, "metric_interval": _interval(metric, difference, labels, change)}
 
 
-def _by_name(value: Any) -> dict[str, float]:
-    """Numbers by name; a single one has none."""
-    return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else {"": float(value)}
+def check_labels(source: DataSource | None, metric: Callable[..., Any] | None) -> None:
+    """Refuse, before any work, a metric on samples that have no labels.
+
+    Args:
+        source: The samples that will measure.
+        metric: The user's own, if it will be used.
+
+    Raises:
+        DataError: Where there are samples and a metric, and no labels.
+    """
+    if metric is not None and source is not None and len(source) and source.labels(np.arange(1)) is None:
+        raise _no_labels()
+
+
+def _no_labels() -> DataError:
+    hint = "Put labels into the data (a second array, or --labels)."
+    why = "the data holds no labels"
+    return DataError("cannot evaluate the metric", why=why, hint=hint, code="DATA-NO-LABELS")
+
+
+def _copies(outputs: Arrays) -> Arrays:
+    """A metric may write into what it is given; the interval needs it as it was."""
+    return {name: array.copy() for name, array in outputs.items()}
 
 
 def _check(before: Mapping[str, float], after: Mapping[str, float]) -> None:
-    same = before and before.keys() == after.keys()
-    if same and all(math.isfinite(score) for score in (*before.values(), *after.values())):
+    if before.keys() == after.keys():
         return
-    why = f"it returned {_said(before)} and {_said(after)}"
+    sides = (reprlib.repr([one for one in a if one not in b]) for a, b in ((before, after), (after, before)))
+    why = "it gave {} for the first model alone and {} for the second alone".format(*sides)
     hint = "Return one finite number, or a dict with the same names each time; higher is better."
     raise DataError("cannot use the metric", why=why, hint=hint, code="DATA-METRIC")
-
-
-def _said(scores: Mapping[str, float]) -> object:
-    return scores.get("", dict(scores))
 
 
 def _interval(
@@ -67,8 +87,7 @@ def _interval(
 ) -> intervals.Interval | None:
     """The jackknife's; where nothing changed in any group that has no width, and what is counted gives it one."""
     found = intervals.jackknife(difference, len(labels), change)
-    counted = getattr(metric, "counted", None)
-    number = None if counted is None else counted(labels)
+    number = count_of(metric, labels)
     if found is None or found[0] < found[1] or change or not number:
         return found
-    return intervals.paired_difference(0, 0, int(number))
+    return intervals.paired_difference(0, 0, number)

@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from builders.runtime_models import linear, normal
 
+from onnxcompress.data import ArraySource
 from onnxcompress.errors import DataError, GateError
-from onnxcompress.verify import Comparison, Gate
+from onnxcompress.verify import Comparison, Gate, Goal
 from onnxcompress.verify.intervals import paired_difference
 from onnxcompress.verify.scores import user_metric
 
@@ -75,11 +77,47 @@ def test_where_nothing_changed_the_interval_has_the_width_of_what_is_counted():
 
 @pytest.mark.parametrize("given", [{}, {"a": float("nan")}, float("inf")])
 def test_a_metric_without_finite_numbers_is_refused(given):
-    with pytest.raises(DataError, match="cannot use the metric"):
+    with pytest.raises(DataError, match="the metric failed"):
         user_metric(lambda outputs, labels: given, RIGHT, WORSE, LABELS)
 
 
 def test_names_that_change_are_refused():
     answers = iter([{"a": 1.0}, {"b": 1.0}])
-    with pytest.raises(DataError, match="the same names"):
+    with pytest.raises(DataError, match=r"gave \['a'\] for the first model alone and \['b'\]"):
         user_metric(lambda outputs, labels: next(answers), RIGHT, WORSE, LABELS)
+
+
+def test_a_metric_may_write_into_what_it_is_given():
+    def wiping(outputs, labels):
+        found = both(outputs, labels)
+        labels[:], outputs["y"][:] = 0, 0
+        return found
+
+    labels = LABELS.copy()
+    first, second = ({"y": outputs["y"].copy()} for outputs in (RIGHT, WORSE))
+    found = user_metric(wiping, first, second, labels)
+    assert found["metrics"] == {"accuracy": (1.0, 0.97), "recall": (1.0, 0.94)}
+    assert found["metric_interval"] == compared(both, WORSE).metric_interval
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["nan", "absent", "raising"])
+def test_where_a_group_leaves_the_metric_undefined_there_is_no_interval_and_no_error(kind):
+    labels = np.array([1] + [0] * 39)
+
+    def metric(outputs, labels):
+        if labels.any():
+            return {"a": 1.0, "b": 0.5}
+        return {"nan": {"a": float("nan"), "b": 0.5}, "absent": {"b": 0.5}, "raising": None}[kind] or 1 / 0
+
+    found = user_metric(metric, {"y": labels}, {"y": labels}, labels)
+    assert (found["metrics"]["a"], found["metric_interval"]) == ((1.0, 1.0), None)
+
+
+def test_steering_samples_with_none_of_what_the_metric_counts_steer_without_it():
+    def undefined(outputs, labels):
+        return float("nan")
+
+    samples = ArraySource({"x": normal(20, 4, seed=1)}, np.zeros(20, int))
+    reached = Goal(Gate(max_drop="10pt"), linear(), samples, metric=undefined).measure(linear())
+    assert (reached.holds, reached.text) == (True, "accuracy lost 0.00pt")
