@@ -163,3 +163,10 @@ def test_a_wide_matrix_is_inverted_by_halves():
     inverse = _inverse(hessian)
     np.testing.assert_array_equal(inverse, inverse.T)
     np.testing.assert_allclose(inverse @ hessian, np.eye(len(hessian)), atol=1e-6)
+
+
+def test_a_wide_reader_is_judged_on_samples_held_out_as_well():
+    hessian, weight, columns = problem(13, 1030, 1, 2)
+    reader = Elimination(hessian, weight, columns[:200], hessian)
+    costs = sum(reader.remove(unit) for unit in range(200))
+    assert reader.error() == pytest.approx(costs, rel=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxcompress.passes.pruning.obs.readers import Reader, _PlainRows
-from onnxcompress.passes.pruning.obs.statistics import Moments
+from onnxcompress.passes.pruning.obs.statistics import RIDGES, Moments, _least
 
 
 def reader(columns: int, outputs: int = 3) -> Reader:
@@ -28,3 +28,16 @@ def test_moments_are_those_of_all_rows_however_they_come(columns: int, tolerance
     np.testing.assert_allclose(moments.total[0], wide.sum(axis=0), rtol=1e-12)
     fed = wide @ reader(columns).weight[0]
     assert moments.variance() == pytest.approx(float(fed.var(axis=0).sum()), rel=10 * tolerance)
+
+
+@pytest.mark.parametrize("best", RIDGES)
+def test_the_ridge_is_found_downhill(best: float) -> None:
+    looks: list[float] = []
+
+    def error(ridge: float) -> float:
+        looks.append(ridge)
+        return abs(np.log10(ridge) - np.log10(best)) + 1.0
+
+    assert _least(error) == best
+    assert len(looks) <= len(RIDGES)
+    assert len(looks) == len(set(looks))
