@@ -60,7 +60,8 @@ def recipe_for(
     if command in ("distill", "reconstruct") and not has_teacher and not given.get("self_compress"):
         _refuse_without_teacher(command)
     entries = builders[command](given, has_data)
-    return Recipe(tuple(make_pass(name, values) for name, values in entries), dict(settings or {}))
+    notes = (_NO_TORCH,) if command == "auto" and "distill" not in dict(entries) else ()
+    return Recipe(tuple(make_pass(name, values) for name, values in entries), dict(settings or {}), notes)
 
 
 def _refuse_without_teacher(command: str) -> None:
@@ -156,6 +157,7 @@ def run_recipe(recipe: Recipe, model: Any, *, data: DataOptions | Any = None, **
         data, evaluation = data.open(loaded, seed=merged.get("seed", 0))
         merged.setdefault("eval_data", evaluation)
     result = manager.run(loaded, data=data, **merged)
+    result.report.notes += recipe.notes
     if timed:
         from onnxcompress.comparing import measure_latency
 
@@ -235,6 +237,7 @@ def auto(model: Any, *, data: Any, **options: Any) -> Result:
     return _command("auto", model, data, options)
 
 
+_NO_TORCH = 'auto left out `distill`: PyTorch is not installed (pip install "onnxcompress[distill]")'
 _MANAGER_KEYS = ("target", "max_drop", "min_sqnr", "verify", "allow_unchanged", "on_record")
 
 _COMMON = (

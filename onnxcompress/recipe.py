@@ -45,10 +45,12 @@ class Recipe:
     Attributes:
         passes: In the order in which they run.
         settings: Those of `SETTINGS` that the recipe fixes.
+        notes: What whoever runs it should know of how it came to be; no part of its text form.
     """
 
     passes: tuple[Pass, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def entries(self) -> list[dict[str, Any]]:
         """The passes as plain values."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,16 @@ def test_auto_distils_where_torch_is() -> None:
     assert names[0] == "normalize"
     assert names[-1] == "insert-qdq"
     assert ("distill" in names) is (importlib.util.find_spec("torch") is not None)
+
+
+def test_auto_without_torch_says_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else object())
+    recipe = api.recipe_for("auto", has_data=True)
+    assert "distill" not in [p.name for p in recipe.passes]
+    few = replace(recipe, passes=recipe.passes[:1])
+    model = '<ir_version: 10, opset_import: ["" : 21]> g (float[1] x) => (float[1] y) { t = Identity(x) y = Neg(t) }'
+    (note,) = [n for n in api.run_recipe(few, onnx.parser.parse_model(model)).report.notes if "distill" in n]
+    assert 'pip install "onnxcompress[distill]"' in note
 
 
 def test_without_data_prune_is_timid() -> None:
