@@ -222,14 +222,18 @@ class Bars:
         self._bars.start()
 
     def update(self, step: str, done: int, total: int) -> None:
-        """Move the bar of `step`; a finished one disappears, and one of a single unit only shows that it is alive."""
+        """Move the bar of `step`; a finished one disappears, and one of a single unit only shows that it is alive.
+
+        A step is known by what stands before its figures, "distill (loss 0.123)": these change from call to call.
+        """
+        name = step.partition(" (")[0]
         whole = float(total) if total > 1 else None
         count = f"{done}/{total}" if total > 1 else ""
-        if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(step, total=whole, count=count)
-        self._bars.update(self._tasks[step], completed=done, total=whole, count=count)
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(step, total=whole, count=count)
+        self._bars.update(self._tasks[name], description=step, completed=done, total=whole, count=count)
         if done >= total:
-            self._bars.remove_task(self._tasks.pop(step))
+            self._bars.remove_task(self._tasks.pop(name))
 
     def stop(self) -> None:
         """Clear all bars."""
@@ -241,16 +245,17 @@ class Heartbeat:
 
     def __init__(self, say: Any, seconds: float = _BEAT_SECONDS) -> None:
         self._say, self._seconds = say, seconds
-        self._steps: dict[str, tuple[int, int]] = {}
+        self._steps: dict[str, tuple[str, int, int]] = {}
         self._start, self._end = time.monotonic(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
     def update(self, step: str, done: int, total: int) -> None:
         """Remember how far `step` is; a finished one is forgotten."""
-        self._steps.pop(step, None)
+        name = step.partition(" (")[0]
+        self._steps.pop(name, None)
         if done < total:
-            self._steps[step] = (done, total)
+            self._steps[name] = (step, done, total)
 
     def stop(self) -> None:
         """No more lines."""
@@ -259,7 +264,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._end.wait(self._seconds):
-            steps = list(self._steps.items()) or [("working", (0, 1))]
-            name, (done, total) = steps[-1]
+            steps = list(self._steps.values()) or [("working", 0, 1)]
+            step, done, total = steps[-1]
             share = f" {done}/{total}" if total > 1 else ""
-            self._say(f"... {name}{share}, {time.monotonic() - self._start:.0f} s so far")
+            self._say(f"... {step}{share}, {time.monotonic() - self._start:.0f} s so far")

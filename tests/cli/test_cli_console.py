@@ -6,9 +6,10 @@ import sys
 import threading
 
 import pytest
+from rich.console import Console
 
 from onnxcompress.cli import console
-from onnxcompress.cli.console import Heartbeat, Terminal, colour_wanted, stdout_for_results, write_result
+from onnxcompress.cli.console import Bars, Heartbeat, Terminal, colour_wanted, stdout_for_results, write_result
 from onnxcompress.cli.options import LogFlags
 
 
@@ -81,6 +82,27 @@ def test_a_log_gets_a_line_while_a_step_is_silent() -> None:
     spoke.clear()
     assert not spoke.wait(0.05)
     assert len(lines) == count
+
+
+def test_a_step_whose_figures_change_has_one_bar_and_one_heartbeat() -> None:
+    lines: list[str] = []
+    spoke = threading.Event()
+    beat = Heartbeat(lambda text: (lines.append(text), spoke.set()), seconds=0.05)
+    bars = Bars(Console(file=_Screen(), force_terminal=True))
+    for progress in (beat, bars):
+        progress.update("self-compress", 0, 1)
+        progress.update("distill (loss 0.5)", 1, 3)
+        progress.update("distill (loss 0.4)", 2, 3)
+    (_, bar) = bars._bars.tasks
+    assert (bar.description, bar.completed) == ("distill (loss 0.4)", 2)
+    for progress in (beat, bars):
+        progress.update("distill (loss 0.3)", 3, 3)
+    assert [task.description for task in bars._bars.tasks] == ["self-compress"]
+    bars.stop()
+    spoke.clear()
+    assert spoke.wait(10)
+    beat.stop()
+    assert lines[-1].startswith("... self-compress, ")
 
 
 def test_a_heartbeat_names_the_innermost_step_that_is_not_done() -> None:

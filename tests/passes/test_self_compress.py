@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,17 @@ def test_it_comes_to_the_target_in_stages_and_the_result_is_sound():
     feeds = unseen.read(range(100))
     mine, theirs = (Session(m).run(feeds)["logits"] for m in (model, teacher))
     assert (mine.argmax(1) == theirs.argmax(1)).mean() > 0.6
+
+
+def test_progress_says_the_width_and_the_gap_that_it_is_at():
+    pytest.importorskip("torch")
+    told: list[str] = []
+    ctx = replace(context(residual(), data=pictures(100)), progress=lambda step, done, total: told.append(step))
+    list(SelfCompress(**QUICK, target_macs="0.5x", stage_cut=0.25, max_gap=0.5).run(residual(), ctx))
+    parts = [re.fullmatch(r"self-compress, ([^(]+) \((\d\.\d\dx), gap \d+\.\d%(.*)\)", text) for text in told]
+    assert all(parts)
+    assert len({part[2] for part in parts if part}) >= 3
+    assert any(part[1] == "distill" and "loss" in part[3] for part in parts if part)
 
 
 def test_the_record_of_kept_channels_speaks_of_the_first_teacher_after_several_cuts():

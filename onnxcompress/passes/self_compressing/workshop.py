@@ -15,7 +15,7 @@ from onnxcompress.data import DataSource
 from onnxcompress.distill.schedule import SENSITIVE, default_rate
 from onnxcompress.distill.self_compress import Gap
 from onnxcompress.graph import clone, iter_nodes
-from onnxcompress.passes.base import Analyses, Context, silent
+from onnxcompress.passes.base import Analyses, Context
 from onnxcompress.passes.distill import Distill
 from onnxcompress.passes.prune_channels import PruneChannels
 from onnxcompress.passes.reconstruct import Reconstruct
@@ -47,7 +47,8 @@ class Workshop:
     def __init__(self, ctx: Context, options: SelfCompress) -> None:
         assert ctx.data is not None
         self._train, self._check = _divided(ctx.data, ctx.seed)
-        self._ctx = replace(ctx, data=self._train, held_out=self._check, progress=silent)
+        self._ctx = replace(ctx, data=self._train, held_out=self._check, progress=self._tell)
+        self._told, self._whole, self._cost, self._gap = ctx.progress, 0.0, 0.0, 0.0
         self._options, self._began, self._budget = options, time.perf_counter(), options.seconds()
         self.rate = self._automatic_rate() if options.lr == "auto" else float(options.lr)
         self.steps = 0
@@ -65,14 +66,17 @@ class Workshop:
     def cost(self, student: ir.Model) -> float:
         """What the target is about."""
         counted = costs(student, infer(student, shapes=self._ctx.shapes, runtime=self._ctx.runtime))
-        return counted.params if self._options.target_params else counted.macs
+        self._cost = float(counted.params if self._options.target_params else counted.macs)
+        self._whole = self._whole or self._cost
+        return self._cost
 
     def gap(self, student: ir.Model) -> Gap:
         """As ONNX Runtime computes both, on samples that train nothing."""
         ctx = self._ctx
         found = verify.compare(ctx.teacher, student, self._check, options=ctx.runtime, seed=ctx.seed, batch=_BATCH)
         agreed = found.top1_agreement
-        return Gap(found.relative_l2 if agreed is None else 1 - agreed, found.relative_l2)
+        self._gap = found.relative_l2 if agreed is None else 1 - agreed
+        return Gap(self._gap, found.relative_l2)
 
     def train(self, student: ir.Model, rate: float, *, share: float, repair: bool, last: bool) -> tuple[ir.Model, Gap]:
         """One run of `distill` on a copy."""
@@ -106,6 +110,13 @@ class Workshop:
             list(Reconstruct(samples=_REFIT_SAMPLES, rows=_REFIT_ROWS).run(copy, self._alone()))
         verify.check_structure(copy, self._ctx)
         return copy
+
+    def _tell(self, step: str, done: int, total: int) -> None:
+        """Progress of what is under way, with the width that it is at: "what (figures)"."""
+        what, _, figures = step.partition(" (")
+        share = self._cost / self._whole if self._whole else 1.0
+        told = [f"{share:.2f}x", f"gap {self._gap:.1%}", *([figures.removesuffix(")")] if figures else [])]
+        self._told(f"self-compress, {what} ({', '.join(told)})", done, total)
 
     def _automatic_rate(self) -> float:
         """That of its kind. A trial would say little: it is made for the students to come, not for the first."""
