@@ -25,7 +25,7 @@ SHOWN = [
     if folder not in APART
     for name in re.findall(r"^    python (\w+\.py)", page, re.MULTILINE)
 ]
-QUICK = {"05_custom_pass/run.sh", "06_graphsurgeon_pass/run.sh"}  # the twins of the slower ones
+QUICK = {"python_api/run.sh", "python_api/program.py"}  # the twins of the slower ones
 NIGHTLY = {f"{name}/run.sh" for name in ("alexnet_pruning", "mobilenet_quantization", "resnet50_distillation")}
 NIGHTLY |= {"vgg16_pruning/run.sh"}  # one to four minutes each; all others take less than one
 
@@ -78,5 +78,5 @@ def test_the_list_of_samples_has_each_and_no_other():
 
 
 def test_what_is_told_apart_by_name_is_there():
-    known = {named(path) for path in SHELLS}
+    known = {named(path) for path in [*SHELLS, *SHOWN]}
     assert known >= QUICK | NIGHTLY
