@@ -14,7 +14,7 @@ PTQ_READY := $(PTQ_ENVS)/.ready
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models ptq bridge samples results clean
+.PHONY: help demo test lint data ci bench nightly versions zoo zoo-export zoo-prune real-models ptq bridge samples results full-size clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ samples: $(READY) ## Make the samples' data and train their models anew
 
 results: $(READY) ## Every sample's table and plot measured anew, into docs/results/samples (90 minutes at most; goes on where it stopped)
 	$(BIN)/python -m samples.results $(ARGS)
+
+full-size: $(READY) ## Every command on full-width VGG16, ResNet50, AlexNet and MobileNet V2: time, memory, speed (an hour; goes on where it stopped)
+	$(BIN)/python -m samples.full_size.table $(ARGS)
 
 clean: ## Remove caches and outputs, not the environment
 	rm -rf out build dist htmlcov .coverage .pytest_cache .ruff_cache .hypothesis

@@ -94,6 +94,7 @@ class Sheet:
         inputs: Files that the figures depend on: where one changes, what was measured counts no more.
         arguments: Of the command line; sys.argv by default.
         readme: Page that shows the table too, between its marks; the sample's own by default.
+        threads: How many the page says that its figures were taken with.
     """
 
     def __init__(
@@ -105,13 +106,14 @@ class Sheet:
         inputs: Sequence[Path] = (),
         arguments: Sequence[str] | None = None,
         readme: Path | None = None,
+        threads: int = 1,
     ) -> None:
         given = _arguments(arguments)
         self.name, self.title, self.columns, self.note = name, title, columns, note
         self.quick, self.folder = given.quick, given.out
         self._log = (self.folder if given.quick else given.work) / f"{name}.json"
         self._readme = readme or ROOT / "samples" / name / "README.md"
-        self._inputs = _digest(inputs)
+        self._inputs, self._threads = _digest(inputs), "one thread" if threads == 1 else f"{threads} threads"
         known = RESULTS / self._log.name if given.keep else self._log
         self._runs: dict[str, dict[str, Any]] = _rows(known) if known.exists() and not given.again else {}
         self._order: list[str] = []
@@ -195,7 +197,7 @@ class Sheet:
         versions = sorted({run["made_with"] for run in runs})
         seeds = sorted({int(seed) for row in self._runs.values() for seed in row})
         told = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "no rows"
-        return f"{'; '.join(versions)}; {told}; one thread; {sum(run['seconds'] for run in runs):.0f} s in all."
+        return f"{'; '.join(versions)}; {told}; {self._threads}; {sum(run['seconds'] for run in runs):.0f} s in all."
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
