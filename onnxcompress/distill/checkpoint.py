@@ -24,6 +24,7 @@ from onnxcompress.distill.course import Point
 from onnxcompress.errors import ResourceError, UsageError
 
 _VERSION = 1
+_FILE = "checkpoint.pt"
 _DAMAGE = (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)
 
 
@@ -41,6 +42,17 @@ def fingerprint(
     for name, array in sorted(samples.items()):
         found.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+@contextmanager
+def named_when_stopped(folder: Path | None) -> Generator[None]:
+    """Whoever presses Ctrl-C is told where the training so far lies, if it is kept anywhere."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if folder is not None and (folder / _FILE).exists():
+            stop.add_note(f"the training so far is in {folder}: the same command goes on from there")
+        raise
 
 
 class Checkpoint:
@@ -66,7 +78,7 @@ class Checkpoint:
         Raises:
             UsageError: Where it belongs to another run, or cannot be read.
         """
-        path = self._folder / "checkpoint.pt"
+        path = self._folder / _FILE
         if not path.exists():
             return None
         with self.reading():
@@ -97,7 +109,7 @@ class Checkpoint:
     def _damaged(self, why: str) -> UsageError:
         hint, where = (
             "Give --resume another folder, or delete that one and start again.",
-            self._folder / "checkpoint.pt",
+            self._folder / _FILE,
         )
         return UsageError("cannot resume", where=str(where), why=why, hint=hint, code="USAGE-CHECKPOINT")
 
@@ -112,7 +124,7 @@ class Checkpoint:
         packed, text = io.BytesIO(), io.StringIO()
         torch.save({"version": _VERSION, "work": self._work, "state": state}, packed)
         csv.writer(text, lineterminator="\n").writerows([("step", "loss", "agreement", "error"), *curve])
-        self._replace("checkpoint.pt", packed.getvalue())
+        self._replace(_FILE, packed.getvalue())
         self._replace("curve.csv", text.getvalue().encode())
 
     def _make_folder(self) -> None:

@@ -13,7 +13,7 @@ from onnxcompress.distill.adoption import Adopted, adopt
 from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, parts_of, runs_of
 from onnxcompress.distill.bridge import bridge_for
-from onnxcompress.distill.checkpoint import Checkpoint, fingerprint
+from onnxcompress.distill.checkpoint import Checkpoint, fingerprint, named_when_stopped
 from onnxcompress.distill.checks import check_class_ids, gather, same_weights, start_checks
 from onnxcompress.distill.choosing import choose
 from onnxcompress.distill.comparison import compare, tensor_names
@@ -70,7 +70,8 @@ def distill(job: Job) -> list[Finding]:
     adopted = adopt(student, teacher, inputs, outputs, hints)
     job = replace(job, teacher=adopted.teacher)
     device = device_for(job.settings.device)
-    with computing(job.runtime.threads, device), memory_told(job.settings.batch_size), world() as processes:
+    kept, told = named_when_stopped(job.settings.resume), memory_told(job.settings.batch_size)
+    with kept, computing(job.runtime.threads, device), told, world() as processes:
         return _Distillation(job, processes, adopted).run()
 
 

@@ -35,9 +35,25 @@ class Teacher:
     def arrays(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The wanted tensors, as the student has them."""
         wanted = {name: feeds[name] for name in self._session.input_names if name in feeds}
-        made = self._session.run(wanted, self._names)
+        made = self._in_runs(wanted)
         return {n: self._views[n].teacher_view(a) if n in self._views else a for n, a in made.items()}
 
     def tensors(self, feeds: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         """The same in torch."""
         return {name: to_torch(array) for name, array in self.arrays(feeds).items()}
+
+    def _in_runs(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One run; several, put together, where the teacher takes a fixed number of samples and the student another."""
+        rows, each = len(next(iter(feeds.values()), ())), self._fixed(feeds)
+        if each is None or each == rows:
+            return self._session.run(feeds, self._names)
+        whole = np.arange(-(-rows // each) * each) % rows  # the last run is filled up with the first samples
+        parts = [{n: a[at] for n, a in feeds.items()} for at in whole.reshape(-1, each)]
+        runs = [self._session.run(part, self._names) for part in parts]
+        return {name: np.concatenate([run[name] for run in runs])[:rows] for name in self._names}
+
+    def _fixed(self, feeds: Mapping[str, np.ndarray]) -> int | None:
+        """Samples that the teacher takes at once; None where that is free or its inputs do not agree on it."""
+        firsts = {spec.dims[0] if spec.dims else None for spec in self._session.inputs if spec.name in feeds}
+        (first,) = firsts if len(firsts) == 1 else (None,)
+        return first if isinstance(first, int) and first > 0 else None

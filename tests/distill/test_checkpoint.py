@@ -33,13 +33,15 @@ class Stopped(Exception):
     """Raised to stop a run in its middle."""
 
 
-def run(settings: Settings, stop_at: int | None = None) -> tuple[ir.Model, list[Finding]]:
+def run(
+    settings: Settings, stop_at: int | None = None, stop: type[BaseException] = Stopped
+) -> tuple[ir.Model, list[Finding]]:
     teacher = residual()
     student = with_cut_blocks(teacher, 5)
 
     def progress(step: str, done: int, total: int) -> None:
         if done == stop_at:
-            raise Stopped
+            raise stop
 
     job = Job(student, teacher, pictures(400), None, settings, RuntimeOptions(threads=1), progress=progress)
     return student, distill(job)
@@ -67,6 +69,15 @@ def test_a_stopped_run_comes_to_the_same_bytes_and_the_same_curve(
     assert curves[0] == curves[1]
     assert len(curves[0].splitlines()) == 11
     assert "DISTILL-RESUMED" in {f.code for f in findings}
+
+
+def test_who_interrupts_a_run_is_told_where_it_is_kept(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt) as kept:
+        run(replace(SETTINGS, resume=tmp_path), 17, KeyboardInterrupt)
+    assert kept.value.__notes__ == [f"the training so far is in {tmp_path}: the same command goes on from there"]
+    with pytest.raises(KeyboardInterrupt) as gone:
+        run(SETTINGS, 17, KeyboardInterrupt)
+    assert not getattr(gone.value, "__notes__", [])
 
 
 def test_keeping_a_run_changes_nothing_in_it(tmp_path: Path):

@@ -1,0 +1,30 @@
+"""The teacher in ONNX Runtime gives the tensors of a batch, also where it takes another number of samples at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from builders.distill_models import pictures, residual
+
+from onnxcompress.distill.teacher import Teacher
+from onnxcompress.runtime_options import RuntimeOptions
+
+
+def fixed(count: int) -> ir.Model:
+    """The net with its batch set."""
+    model = residual()
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        assert value.shape is not None
+        value.shape = ir.Shape([count, *value.shape.dims[1:]])
+    return model
+
+
+@pytest.mark.parametrize(("takes", "rows"), [(1, 6), (4, 8), (4, 6), (8, 3), (6, 6)])
+def test_a_fixed_batch_is_no_hindrance(takes: int, rows: int) -> None:
+    feeds = pictures(16).read(range(rows))
+    options = RuntimeOptions(threads=1)
+    wanted = Teacher(residual(), ["logits"], (), options).arrays(feeds)
+    made = Teacher(fixed(takes), ["logits"], (), options).arrays(feeds)
+    assert made["logits"].shape == wanted["logits"].shape
+    np.testing.assert_allclose(made["logits"], wanted["logits"], rtol=1e-5, atol=1e-6)
