@@ -41,6 +41,23 @@ def test_both_pages_about_heart_beats_show_one_command() -> None:
     assert command("docs/health.md") == command("samples/health_ecg/README.md")
 
 
+@pytest.mark.parametrize(
+    ("samples", "code", "words"),
+    [("x_same", 2, "one of 152 samples that the metric counts weighs 0.658pt"), ("x_test", 5, "sensitivity lost")],
+)
+def test_a_rough_cut_is_refused_and_too_few_positives_are_told(
+    tmp_path: Path, samples: str, code: int, words: str
+) -> None:
+    gate = ["--metric", "samples/health_ecg/metric.py:held", "--max-drop", "0.5pt", "--scale", "1/16"]
+    data = ["--eval-data", "samples/data/ecg.npz", "--eval-map", f"beat={samples}", *gate]
+    cut = ["prune", "samples/health_ecg/ecg.onnx", "--score", "l1", "--target-macs", "0.25x", "-o", "small.onnx"]
+    done = run([*cut, *data], tmp_path / "small.onnx")
+    assert done.returncode == code
+    assert words in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.ci
 def test_the_recipe_holds_its_gate_or_writes_nothing(tmp_path: Path) -> None:
     small = tmp_path / "small.onnx"
@@ -49,4 +66,4 @@ def test_the_recipe_holds_its_gate_or_writes_nothing(tmp_path: Path) -> None:
     assert small.exists() == (done.returncode == 0)
     if small.exists():
         assert small.stat().st_size < (ROOT / "samples/health_ecg/ecg.onnx").stat().st_size / 6
-        assert "your metric" in done.stderr
+        assert all(name in done.stderr for name in ("sensitivity", "calibration"))

@@ -1,4 +1,4 @@
-"""What a health model is held to: `--metric samples/health_ecg/metric.py:sensitivity`. Higher is better in all.
+"""What a health model is held to: `--metric samples/health_ecg/metric.py:held`. Higher is better in all.
 
 Each function takes the outputs of all samples by name (`logits` N x C) and the labels; class 1 is the one that must not
 be missed. `counted` says by how many samples a figure is divided, so that a gate knows what one of them weighs.
@@ -36,6 +36,11 @@ def calibration_error(outputs: dict[str, np.ndarray], labels: np.ndarray) -> flo
     return -float(np.abs(gaps).sum() / len(labels))
 
 
+def held(outputs: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
+    """Sensitivity and calibration at once: a gate holds each of them."""
+    return {"sensitivity": sensitivity(outputs, labels), "calibration": calibration_error(outputs, labels)}
+
+
 def _positives(labels: np.ndarray) -> int:
     return int((labels == POSITIVE).sum())
 
@@ -47,3 +52,4 @@ def _others(labels: np.ndarray) -> int:
 sensitivity.counted = _positives
 specificity.counted = _others
 calibration_error.counted = len
+held.counted = _positives

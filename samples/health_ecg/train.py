@@ -2,8 +2,9 @@
 
     python samples/health_ecg/train.py [--width 32] [--seed 0] [-o FILE]
 
-Without options it writes ecg.onnx and, at half the width, ecg_half.onnx. Input `beat` N x 1 x 150, output `logits`
-N x 3 (AAMI's groups N, S and V).
+Without options it writes ecg.onnx, of three seeds the one with the least loss on other beats of the patients of the
+training data (`x_same`; the new patients have no say), and ecg_half.onnx, of half the width, with the first seed.
+Input `beat` N x 1 x 150, output `logits` N x 3 (AAMI's groups N, S and V).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 HERE = Path(__file__).parent
 WIDTH, EPOCHS, BATCH, RATE = 32, 10, 64, 4e-3
+SEEDS = (0, 1, 2)
 CLASS_WEIGHTS = (1.0, 3.0, 1.0)  # the rare beats count thrice
 
 
@@ -70,6 +72,14 @@ def train(width: int, seed: int) -> nn.Sequential:
     return model.eval()
 
 
+def loss_of_known(model: nn.Module) -> float:
+    """Cross-entropy of the beats of known patients that were not trained on."""
+    data = np.load(HERE.parent / "data" / "ecg.npz")
+    with torch.no_grad():
+        logits = model(torch.from_numpy(data["x_same"]).float() / 16)
+    return float(F.cross_entropy(logits, torch.from_numpy(data["y_same"]).long()))
+
+
 def export(model: nn.Module, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
@@ -94,8 +104,8 @@ def main() -> None:
     if given.output is not None:
         print(export(train(given.width or WIDTH, given.seed), given.output))
         return
-    for width, name in ((WIDTH, "ecg.onnx"), (WIDTH // 2, "ecg_half.onnx")):
-        print(export(train(width, given.seed), HERE / name))
+    print(export(min((train(WIDTH, seed) for seed in SEEDS), key=loss_of_known), HERE / "ecg.onnx"))
+    print(export(train(WIDTH // 2, SEEDS[0]), HERE / "ecg_half.onnx"))
 
 
 if __name__ == "__main__":

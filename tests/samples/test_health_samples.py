@@ -38,6 +38,12 @@ def test_a_metric_is_its_formula_and_counts_what_it_divides_by(name, value, coun
     assert metric.counted(LABELS) == counted
 
 
+def test_what_is_held_is_sensitivity_and_calibration_by_name_and_counts_the_positives():
+    metric = load_metric(f"{METRIC}:held")
+    assert metric(logits(ANSWERS, 0.9), LABELS) == pytest.approx({"sensitivity": 3 / 4, "calibration": -(0.9 - 6 / 8)})
+    assert metric.counted(LABELS) == 4
+
+
 def test_the_calibration_error_weighs_each_bin_by_its_samples():
     metric = load_metric(f"{METRIC}:calibration_error")
     sure, unsure = logits(LABELS, 0.95)["logits"], logits(ANSWERS, 0.5)["logits"]
@@ -74,7 +80,7 @@ def test_either_half_trains_and_the_other_tests():
 def test_the_gate_of_the_page_is_the_smallest_that_its_positives_resolve(
     folder, model, data, mapping, resolved, refused
 ):
-    float_model, metric = load(SAMPLES / folder / model), load_metric(f"{METRIC}:sensitivity")
+    float_model, metric = load(SAMPLES / folder / model), load_metric(f"{METRIC}:held")
     source = open_data(SAMPLES / data, float_model, mapping=mapping, scale=1)
     Gate(max_drop=resolved).check_resolution(source, float_model, metric=metric)
     with pytest.raises(UsageError, match="samples that the metric counts"):
