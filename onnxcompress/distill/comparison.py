@@ -101,7 +101,11 @@ def _taps(
     mine: Mapping[str, tuple[int, ...]],
     theirs: Mapping[str, tuple[int, ...]],
 ) -> list[Tap]:
-    """Inner tensors: those that the user paired, else those of equal size, else all of equal name by projection."""
+    """Inner tensors: those that the user paired, else those of equal size, else all of equal name by projection.
+
+    A chain that was cut everywhere has its outputs alone of equal size, and stays with them: on a VGG16 cut to 0.4 of
+    its cost, all layers by projection ended at a third more error, or at no gain (by hand, two seeds).
+    """
     if adopted.hints:
         return tapping.given(student, adopted.hints, mine, theirs)
     taps = tapping.match(student, names, mine, theirs)
