@@ -9,6 +9,7 @@ ZOO_READY := $(ZOO_VENV)/.ready
 BRIDGES_VENV ?= .venv-bridges
 BRIDGES_READY := $(BRIDGES_VENV)/.ready
 PTQ_ENVS ?= .venv-ptq
+NETWORKS := vgg16 resnet50 alexnet mobilenet_v1 mobilenet_v2
 PTQ_READY := $(PTQ_ENVS)/.ready
 # One thread a process: tests run side by side, and numbers must not depend on the machine.
 export OMP_NUM_THREADS ?= 1
@@ -101,10 +102,12 @@ bridge: $(READY) $(BRIDGES_READY) ## The torch form of ZOO and of ONNXCOMPRESS_T
 ptq: $(READY) $(PTQ_READY) ## Quantization beside its peers on every labelled model, as a page (an hour or more)
 	$(BIN)/python benchmarks/ptq.py --envs $(PTQ_ENVS) $(ARGS)
 
-samples: $(READY) ## Make the samples' data and train their models anew
+samples: $(READY) ## Make the samples' data and train their models anew (half an hour)
 	$(BIN)/python samples/data/make_data.py
 	$(BIN)/python samples/models/make_mlp.py
 	$(BIN)/python samples/models/make_cnn.py
+	for name in $(NETWORKS); do for of in "" --half "--twins 3"; do \
+	  $(BIN)/python samples/models/make.py $$name $$of || exit 1; done; done
 
 results: $(READY) ## Every sample's table and plot measured anew, into docs/results/samples (90 minutes at most; goes on where it stopped)
 	$(BIN)/python -m samples.results $(ARGS)

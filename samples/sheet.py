@@ -160,7 +160,7 @@ class Sheet:
         """The page, the plot, and the table of the README; nothing of it with --quick.
 
         Args:
-            plot: Draws on matplotlib axes, from the means of every row; `scatter` gives one.
+            plot: Draws on a matplotlib figure, from the means of every row; `scatter` and `panels` give one.
             remarks: What the table shows; Markdown below it.
         """
         self._runs = {label: self._runs[label] for label in self._order if label in self._runs}
@@ -231,9 +231,10 @@ def _mean(runs: list[Figures]) -> dict[str, Any]:
 
 
 def scatter(x: str, y: str, x_label: str, y_label: str, *, log_x: bool = False) -> Draw:
-    """A plot of one figure against another, a named dot a row."""
+    """A plot of one figure against another, a named dot a row: for a few rows that lie apart."""
 
-    def dots(axes: Any, rows: Mapping[str, Figures]) -> None:
+    def dots(figure: Any, rows: Mapping[str, Figures]) -> None:
+        axes = figure.subplots()
         shown = {k: row for k, row in rows.items() if row.get(x) is not None and row.get(y) is not None}
         for label, row in shown.items():
             axes.scatter(row[x], row[y], s=28)
@@ -243,6 +244,45 @@ def scatter(x: str, y: str, x_label: str, y_label: str, *, log_x: bool = False) 
     return dots
 
 
+def panels(*keys: tuple[str, str], least: float | None = None) -> Draw:
+    """One line a row, one panel a figure: for many rows.
+
+    Args:
+        keys: Figures with their headings, left to right.
+        least: Where the first panel's axis begins; what is less is drawn there, as a triangle with its number.
+    """
+
+    def lines(figure: Any, rows: Mapping[str, Figures]) -> None:
+        figure.set_size_inches(7.5, 0.8 + 0.21 * len(rows))
+        names = list(rows)[::-1]
+        for number, (axes, (key, label)) in enumerate(zip(_many(figure, len(keys)), keys, strict=True)):
+            floor = least if number == 0 else None
+            for at, name in enumerate(names):
+                _mark(axes, at, rows[name].get(key), floor)
+            axes.set_yticks(range(len(names)), names, fontsize=8)
+            axes.set(
+                xlabel=label, ylim=(-0.6, len(names) - 0.4), xlim=(floor, None) if floor is not None else (0, None)
+            )
+            axes.grid(color="#dddddd", linewidth=0.6)
+            axes.set_axisbelow(True)
+
+    return lines
+
+
+def _many(figure: Any, count: int) -> list[Any]:
+    return list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+
+
+def _mark(axes: Any, at: int, value: float | None, floor: float | None) -> None:
+    if value is None:
+        return
+    if floor is not None and value < floor:
+        axes.plot(floor, at, "<", color="#b04030", clip_on=False)
+        axes.annotate(f"{value:.0f}", (floor, at), xytext=(6, -3), textcoords="offset points", fontsize=7)
+    else:
+        axes.plot(value, at, "o", color="#4878a8", markersize=5)
+
+
 def draw(plot: Draw, rows: Mapping[str, Figures], path: Path) -> None:
     """An SVG of the same bytes for the same figures."""
     import matplotlib as mpl
@@ -250,7 +290,7 @@ def draw(plot: Draw, rows: Mapping[str, Figures], path: Path) -> None:
 
     with mpl.rc_context({"svg.hashsalt": "onnxcompress", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-        plot(figure.subplots(), rows)
+        plot(figure, rows)
         figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 

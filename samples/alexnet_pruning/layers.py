@@ -61,8 +61,9 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(["| layer | parameters % | multiply-adds % | time % |", "|---|---|---|---|", *rows])
 
 
-def bars(axes: Any, found: dict[str, dict[str, float]]) -> None:
+def bars(figure: Any, found: dict[str, dict[str, float]]) -> None:
     """Three bars a layer."""
+    axes = figure.subplots()
     for number, (key, label) in enumerate((("params", "parameters"), ("macs", "multiply-adds"), ("ms", "time"))):
         places = [place + 0.27 * (number - 1) for place in range(len(found))]
         axes.bar(places, [layer[key] for layer in found.values()], 0.25, label=label)

@@ -14,7 +14,7 @@ from samples.alexnet_pruning.layers import bars, layers, table
 from samples.alexnet_pruning.pictures import test
 from samples.measure import Measurer, make
 from samples.pictures import MODELS, OUT, PREPARED, SEEDS, twin
-from samples.sheet import ACCURACY, BATCH_FASTER, KB, MACS, PARAMS, ZIPPED, Sheet, draw, scatter
+from samples.sheet import ACCURACY, BATCH_FASTER, KB, MACS, PARAMS, ZIPPED, Sheet, draw, panels
 
 HERE = Path(__file__).parent
 FLOAT = MODELS / "alexnet.onnx"
@@ -28,6 +28,12 @@ DENSE_LOW = ("--layer", "op:Conv=0.9", "--layer", "op:Gemm=0.763")
 # Rates of filters and neurons.
 LATE = ("--layer", "re:conv[12]/=0.1", "--layer", "re:conv[345]/=0.3", "--layer", "re:fc=0.7")
 EARLY = ("--layer", "re:conv[12]/=0.5", "--layer", "re:conv[345]/=0.5", "--layer", "re:fc=0.1")
+LEAST = 65
+PANELS = (
+    ("accuracy", "accuracy on 1,500 test pictures, %"),
+    ("zipped", "kB zipped"),
+    ("batch_faster", "times as fast"),
+)
 NOTE = """
 Five convolutions and three dense layers, an eighth as wide as published, on pictures of clothes (Fashion-MNIST, 1,500
 test pictures) at 64 x 64. `python samples/models/make.py alexnet` made the float model. Pruned with 500 unlabelled
@@ -80,7 +86,7 @@ def main() -> None:
     sheet.row("plain L1 + min-max, no repair", lambda _: int8(filters("plain", LATE, repaired=False), *plain))
     half = ALEXNET.figures(HALF) if not sheet.quick else {}
     sheet.row("half-width twin from scratch", lambda seed: twin("alexnet", seed, half), seeds=SEEDS)
-    plot = scatter("zipped", "accuracy", "kB zipped", "accuracy on 1,500 test pictures, %", log_x=True)
+    plot = panels(*PANELS, least=LEAST)
     sheet.write(plot=plot, remarks="" if sheet.quick else where(sheet.folder))
 
 

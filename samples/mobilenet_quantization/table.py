@@ -10,13 +10,14 @@ from typing import Any
 
 from samples.measure import Measurer, make
 from samples.pictures import DATA, MODELS, OUT, SEEDS, TRAIN, task, twin
-from samples.sheet import ACCURACY, BATCH_FASTER, KB, SMALLER, ZIPPED, Sheet, scatter
+from samples.sheet import ACCURACY, BATCH_FASTER, KB, SMALLER, ZIPPED, Sheet, panels
 
 WORK = OUT / "mobilenet_quantization"
 NETS = {"V1": "mobilenet_v1", "V2": "mobilenet_v2"}
 SAMPLES = ("--samples", "500")
 FAST = ("--effort", "fast")
 FOUR = ("--weights", "int4")
+LEAST = 72
 CALIBRATORS = ("truncate", "uniform", "kl", "mse")
 NOTE = """
 Depthwise-separable blocks of both versions, a quarter as wide as published, on 32 x 32 pictures of clothes
@@ -92,7 +93,7 @@ def main() -> None:
     sheet = Sheet("mobilenet_quantization", title, columns, NOTE, inputs)
     for version, name in NETS.items():
         rows(sheet, version, name)
-    sheet.write(plot=scatter("kB", "accuracy", "kB", "accuracy on 1,500 test pictures, %"))
+    sheet.write(plot=panels(("accuracy", "accuracy on 1,500 test pictures, %"), ("kB", "kB"), least=LEAST))
 
 
 if __name__ == "__main__":

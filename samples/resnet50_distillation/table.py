@@ -10,7 +10,7 @@ from typing import Any
 
 from samples.measure import make, report
 from samples.pictures import CALIBRATION, DATA, MODELS, OUT, SEEDS, TRAIN, task, twin
-from samples.sheet import ACCURACY, KB, SMALLER, Column, Sheet
+from samples.sheet import ACCURACY, KB, SMALLER, Column, Sheet, panels
 
 FLOAT = MODELS / "resnet50.onnx"
 HALF = MODELS / "resnet50_half.onnx"
@@ -47,6 +47,7 @@ seed.
 GAIN = Column("gain", "gain", "+.2f")
 OVER = Column("over", "over soft targets", "+.2f")
 TOOK = Column("steps", "steps", ".0f")
+LEAST = 75
 
 
 def student() -> Path:
@@ -111,17 +112,7 @@ def main() -> None:
     sheet.row("plain L1 + min-max, no repair", lambda _: plain())
     half = RESNET.figures(HALF, timed=False) if not sheet.quick else {}
     sheet.row("half-width twin from scratch", lambda seed: twin("resnet50", seed, half), seeds=SEEDS)
-    sheet.write(plot=bars)
-
-
-def bars(axes: Any, rows: Any) -> None:
-    """Accuracy of every row, best at the top."""
-    ordered = sorted(rows.items(), key=lambda item: item[1]["accuracy"])
-    axes.barh([name for name, _ in ordered], [row["accuracy"] for _, row in ordered], color="#4878a8")
-    lowest = min(
-        row["accuracy"] for _, row in ordered if row["accuracy"] > rows["student, not trained"]["accuracy"] - 5
-    )
-    axes.set(xlabel="accuracy on 1,500 test pictures, % (mean of the seeds)", xlim=(lowest - 2, None))
+    sheet.write(plot=panels(("accuracy", "accuracy on 1,500 test pictures, %"), ("kB", "kB"), least=LEAST))
 
 
 if __name__ == "__main__":

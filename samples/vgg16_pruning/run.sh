@@ -22,5 +22,5 @@ onnxcompress distill "$out/filters.onnx" --teacher "$float" --steps 400 -o "$out
 onnxcompress quantize "$out/distilled.onnx" -o "$out/int8.onnx" $train $test --samples 500 --max-drop 1pt
 
 # Cut and train in turns, the learning rate rewound after each cut.
-onnxcompress distill "$float" --self-compress --target-macs 0.4x --stage-steps 60 --steps 400 --max-gap 0.5 \
+onnxcompress distill "$float" --self-compress --target-macs 0.4x --stage-cut 0.15 --max-gap 0.2 \
     -o "$out/self-compressed.onnx" $train $test

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from samples.sheet import BEGIN, END, KB, Column, Sheet, scatter
+from samples.sheet import BEGIN, END, KB, Column, Sheet, draw, panels, scatter
 
 COLUMNS = (Column("accuracy", "accuracy %", ".2f", tolerance=1.0), KB, Column("why", "why", "s"))
 
@@ -82,3 +82,13 @@ def test_a_rerun_differs_beyond_the_tolerance_only() -> None:
     assert accuracy.differs({"accuracy": 90.0}, {"accuracy": 91.1})
     assert size.differs({"kB": 100.0}, {"kB": 103.0})
     assert not size.differs({"kB": 100.0}, {"kB": 101.0})
+
+
+def test_panels_draw_every_row_and_tell_what_lies_off_the_axis(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rows = {"whole": {"accuracy": 90.0, "kB": 10}, "ruined": {"accuracy": 12.0, "kB": 5}, "untimed": {"accuracy": 80.0}}
+    draw(panels(("accuracy", "accuracy %"), ("kB", "kB"), least=70), rows, tmp_path / "plot.svg")
+    text = (tmp_path / "plot.svg").read_text(encoding="utf-8")
+    assert all(f">{name}<" in text for name in rows)
+    assert ">12<" in text
+    assert text.count("accuracy %") == 1
