@@ -16,6 +16,7 @@ import onnx_ir as ir
 import torch
 
 from onnxcompress.distill.custom_ops import CustomOp, load_ops
+from onnxcompress.distill.memory import give_back
 from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.recording import Recorder
 from onnxcompress.distill.scales import Scales, find_scales
@@ -34,7 +35,7 @@ class TorchGraph:
         module: Takes the tensors of `inputs` in order, returns a dict by tensor name.
         inputs: Names of the inputs.
         sizes: Sizes of every float tensor of the main graph by name, as seen while recording.
-        nodes: Name of the torch.fx node that makes each recorded tensor of the main graph.
+        nodes: Name of the torch.fx node that makes each recorded tensor of the main graph; none inside a fused step.
     """
 
     module: torch.fx.GraphModule
@@ -145,6 +146,7 @@ class Bridge:
                 ops=self._ops,
             )
             made = _record(recorder, self.model, feeds, taps)
+            give_back()
             self._cache[key] = made if self._alter is None else self._alter(made, live)
         return self._cache[key]
 
@@ -165,7 +167,9 @@ def _record(recorder: Recorder, model: ir.Model, feeds: Mapping[str, np.ndarray]
         known = {v.name: v for v in (*model.graph.inputs, *model.graph.initializers.values())}
         known |= {v.name: v for node in model.graph for v in node.outputs}
         module = recorder.record({v.name or "": v for v in [*outputs, *(known[name] for name in taps)]})
-    return TorchGraph(module, names, recorder.sizes, recorder.nodes)
+    there = {node.name for node in module.graph.nodes}
+    nodes = {name: place for name, place in recorder.nodes.items() if place in there}
+    return TorchGraph(module, names, recorder.sizes, nodes)
 
 
 def _is_setting(array: np.ndarray) -> bool:

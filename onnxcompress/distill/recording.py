@@ -63,8 +63,8 @@ class Recorder:
 
     def feed(self, value: ir.Value, example: torch.Tensor, *, known: bool) -> None:
         """Declare an input: a setting that is known, or samples."""
-        proxy = None if known else self.tape.placeholder(f"input_{len(self._slots)}")
-        self._slots[value] = Slot(tuple(example.shape), example.dtype, example, proxy, known)
+        name = f"input_{len(self._slots)}"
+        self._slots[value] = self.tape.known(example) if known else self.tape.slot(example, self.tape.placeholder(name))
 
     def record(self, outputs: Mapping[str, ir.Value]) -> torch.fx.GraphModule:
         """The module that gives these tensors of the main graph by name; what they do not need is not looked at."""
@@ -142,7 +142,10 @@ class Recorder:
             if example is not None:
                 recorded = isinstance(proxy, torch.fx.Proxy)
                 slot = self.tape.slot(example, proxy) if recorded else self.tape.known(example)
-                self.bind(value, replace(slot, loose=is_loose(node.op_type, slots)))
+                loose = is_loose(node.op_type, slots)
+                if loose and recorded:
+                    proxy.node.meta.clear()  # its sizes hold for the example alone
+                self.bind(value, replace(slot, loose=loose))
 
     def _function(self, node: ir.Node) -> OpFunction:
         domain = node.domain

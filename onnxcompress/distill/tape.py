@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.fx.proxy import GraphAppendingTracer
 
+from onnxcompress.distill.fusing import LIFTED, SIZES, TYPE, fuse
+
 
 @dataclass
 class Slot:
@@ -50,7 +52,7 @@ class Tape:
 
     def lift(self, tensor: torch.Tensor) -> Any:
         """A tensor that the module holds, under a name of its own."""
-        return self.attribute(f"constant_{len(self._attributes)}", tensor)
+        return self.attribute(f"{LIFTED}{len(self._attributes)}", tensor)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """One step."""
@@ -68,11 +70,13 @@ class Tape:
 
     def slot(self, example: torch.Tensor, proxy: Any) -> Slot:
         """A value that is recorded."""
+        proxy.node.meta |= {SIZES: tuple(example.shape), TYPE: example.dtype}
         return Slot(tuple(example.shape), example.dtype, example, proxy, False)
 
     def finish(self, outputs: Mapping[str, Slot]) -> torch.fx.GraphModule:
         """Close the graph with a dict of the named values."""
         self._graph.output({name: self.proxy(slot).node for name, slot in outputs.items()})
+        fuse(self._graph, self._attributes)
         self._graph.eliminate_dead_code()
         self._graph.lint()
         used = {n.target for n in self._graph.nodes if n.op == "get_attr"}
