@@ -119,7 +119,7 @@ def _pass_parameter(info: OptionInfo, panel: str) -> inspect.Parameter:
     kind: Any = bool | None if _is_switch(info) else (list[str] if many else str | None)
     option = typer.Option(
         "/".join(_declarations(info)),
-        help=_escape(info.help + _shown(info.default)),
+        help=_escape(info.help + _words_of(info) + _shown(info.default)),
         metavar="" if _is_switch(info) else _metavar(info),
         show_default=False,
         rich_help_panel=panel,
@@ -147,10 +147,15 @@ def _flags_of(parameters: Iterable[inspect.Parameter]) -> set[str]:
 
 def _metavar(info: OptionInfo) -> str:
     if info.choices:
-        return "[" + "|".join(info.choices) + "]"
+        return "WORD"
     union = typing.get_origin(info.type) in (types.UnionType, typing.Union)
     kinds = [k for k in (typing.get_args(info.type) if union else (info.type,)) if k is not type(None)]
     return {int: "N", float: "NUMBER"}.get(kinds[0], "TEXT") if len(kinds) == 1 else "VALUE"
+
+
+def _words_of(info: OptionInfo) -> str:
+    """The words that an option takes; behind its help, for a column of them would leave the help none at 80 columns."""
+    return f" [one of: {', '.join(info.choices)}]" if info.choices else ""
 
 
 def _shown(default: Any) -> str:

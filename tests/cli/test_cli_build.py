@@ -86,7 +86,7 @@ def test_help_groups_the_flags_and_shows_defaults_and_choices(
         "Options of sample",
         "Own panel",
         "Messages",
-        "[l1|l2]",
+        "[one of: l1, l2]",
         "[0..1]",
         "[default: 0.5]",
         "Does [nothing].",

@@ -72,7 +72,7 @@ def shorten(model: ir.Model, ctx: Context, options: PruneBlocks) -> Iterator[Fin
 def _why_nothing(count: int, options: PruneBlocks) -> str:
     if not count:
         return "no branch was removed: no Add in scope joins a computed branch with what it started from"
-    return f"no branch was removed: --blocks {options.blocks:g} of {count} is less than half a branch"
+    return f"no branch was removed: --blocks {options.blocks:g} of {count} is no more than half a branch"
 
 
 @dataclass(frozen=True)
