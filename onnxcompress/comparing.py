@@ -25,7 +25,7 @@ def compare(
     second: Any,
     *,
     data: Any = None,
-    metric: Callable[..., float] | None = None,
+    metric: Callable[..., float | Mapping[str, float]] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     runtime: RuntimeOptions | None = None,
     latency: bool = False,

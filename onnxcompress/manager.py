@@ -19,7 +19,7 @@ from onnxcompress.cost import costs
 from onnxcompress.data import remarks
 from onnxcompress.environment import environment
 from onnxcompress.errors import CompressError, GateError, InternalError, UsageError
-from onnxcompress.measurement import far_apart, foreign_teacher, hold, measure, measure_between, with_goal
+from onnxcompress.measurement import Metric, far_apart, foreign_teacher, hold, measure, measure_between, with_goal
 from onnxcompress.order import check_order, transactions
 from onnxcompress.passes.base import Context, Effect, Pass, Progress, Scope, silent
 from onnxcompress.recipe import Recipe
@@ -92,7 +92,7 @@ class PassManager:
         scope: Scope | None = None,
         runtime: RuntimeOptions | None = None,
         seed: int = 0,
-        metric: Callable[..., float] | None = None,
+        metric: Metric | None = None,
         executor: Executor | None = None,
         memory_bytes: int = 1 << 30,
         also: Sequence[Target] = (),
@@ -157,9 +157,7 @@ class PassManager:
         origin = "given" if shapes else "samples" if context.shapes else "guessed"
         return self._run(context, gate, metric, has_teacher=teacher is not None, sizes=origin)
 
-    def _run(
-        self, ctx: Context, gate: verify.Gate, metric: Callable[..., float] | None, *, has_teacher: bool, sizes: str
-    ) -> Result:
+    def _run(self, ctx: Context, gate: verify.Gate, metric: Metric | None, *, has_teacher: bool, sizes: str) -> Result:
         self._check_needs(ctx)
         verify.check_labels(ctx.held_out, metric)
         gate.check_resolution(ctx.held_out, ctx.original, metric=metric)
@@ -266,7 +264,7 @@ class PassManager:
         model: ir.Model,
         ctx: Context,
         report: Report,
-        metric: Callable[..., float] | None,
+        metric: Metric | None,
         gate: verify.Gate,
     ) -> None:
         if ctx.held_out is None:

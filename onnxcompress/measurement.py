@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from onnxcompress.report import Report
 
-Metric = Callable[..., float]
+Metric = Callable[..., float | Mapping[str, float]]
 
 # Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
 _SAMPLES_BETWEEN = 128

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class Goal:
     reference: ir.Model
     samples: DataSource
     apart: bool = False
-    metric: Callable[..., float] | None = None
+    metric: Callable[..., float | Mapping[str, float]] | None = None
     options: RuntimeOptions | None = None
 
     def measure(self, model: ir.Model) -> Reached:
@@ -67,7 +67,7 @@ class Goal:
             found = self._compared(model, None)  # a few samples may hold none of what the metric counts
         return Reached(self.gate.excess(found), self._text(found))
 
-    def _compared(self, model: ir.Model, metric: Callable[..., float] | None) -> Comparison:
+    def _compared(self, model: ir.Model, metric: Callable[..., float | Mapping[str, float]] | None) -> Comparison:
         options = one_thread(self.options or RuntimeOptions())
         return compare(self.reference, model, self.samples, options=options, metric=metric)
 
