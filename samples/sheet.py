@@ -61,7 +61,7 @@ class Column:
             return "-"
         if self.form == "s":
             return str(values[0])
-        spread = f"{stdev(values):{self.form}}" if len(values) > 1 else "0"
+        spread = f"{stdev(values):{self.form.lstrip('+')}}" if len(values) > 1 else "0"
         return f"{mean(values):{self.form}}" + (f" ± {spread}" if float(spread) else "")
 
     def differs(self, kept: Figures, new: Figures) -> bool:

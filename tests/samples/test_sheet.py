@@ -92,3 +92,8 @@ def test_panels_draw_every_row_and_tell_what_lies_off_the_axis(tmp_path: Path) -
     assert all(f">{name}<" in text for name in rows)
     assert ">12<" in text
     assert text.count("accuracy %") == 1
+
+
+def test_a_difference_has_a_sign_and_its_spread_none() -> None:
+    runs = [{"gain": 1.0}, {"gain": 2.0}]
+    assert Column("gain", "gain", "+.2f").shown(runs) == "+1.50 ± 0.71"
