@@ -27,7 +27,7 @@ SHOWN = [
 ]
 QUICK = {"python_api/run.sh", "python_api/program.py"}  # the twins of the slower ones
 NIGHTLY = {f"{name}/run.sh" for name in ("alexnet_pruning", "mobilenet_quantization", "resnet50_distillation")}
-NIGHTLY |= {"vgg16_pruning/run.sh"}  # one to four minutes each; all others take less than one
+NIGHTLY |= {"vgg16_pruning/run.sh", "health_ecg/run.sh"}  # one to four minutes each; all others take less than one
 
 
 def named(path: Path) -> str:
