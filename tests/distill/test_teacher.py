@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from builders.distill_models import pictures, residual
+from builders.distill_models import model, pictures, residual
 
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.runtime_options import RuntimeOptions
@@ -28,3 +28,10 @@ def test_a_fixed_batch_is_no_hindrance(takes: int, rows: int) -> None:
     made = Teacher(fixed(takes), ["logits"], (), options).arrays(feeds)
     assert made["logits"].shape == wanted["logits"].shape
     np.testing.assert_allclose(made["logits"], wanted["logits"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_scalar_setting_is_no_batch() -> None:
+    text = '<ir_version: 8, opset_import: ["" : 17]> net (int64 n, float[N, 2] x) => (float[N, 2] y) {'
+    made = model(f"{text} f = Cast <to = 1> (n)  y = Mul (x, f) }}", {})
+    feeds = {"n": np.array(3), "x": np.ones((4, 2), np.float32)}
+    np.testing.assert_array_equal(Teacher(made, ["y"]).arrays(feeds)["y"], np.full((4, 2), 3, np.float32))
