@@ -210,6 +210,11 @@ class Terminal(logging.Handler):
         return {0: logging.WARNING, 1: logging.INFO}.get(self._flags.verbose, logging.DEBUG)
 
 
+def _name_of(step: str) -> str:
+    """What a step is known by: the words before its figures, "distill (loss 0.123)", which change from call to call."""
+    return step.partition(" (")[0]
+
+
 class Bars:
     """Progress on a terminal: one bar for each step that has more than one unit."""
 
@@ -222,11 +227,8 @@ class Bars:
         self._bars.start()
 
     def update(self, step: str, done: int, total: int) -> None:
-        """Move the bar of `step`; a finished one disappears, and one of a single unit only shows that it is alive.
-
-        A step is known by what stands before its figures, "distill (loss 0.123)": these change from call to call.
-        """
-        name = step.partition(" (")[0]
+        """Move the bar of `step`; a finished one disappears, and one of a single unit only shows that it is alive."""
+        name = _name_of(step)
         whole = float(total) if total > 1 else None
         count = f"{done}/{total}" if total > 1 else ""
         if name not in self._tasks:
@@ -252,7 +254,7 @@ class Heartbeat:
 
     def update(self, step: str, done: int, total: int) -> None:
         """Remember how far `step` is; a finished one is forgotten."""
-        name = step.partition(" (")[0]
+        name = _name_of(step)
         self._steps.pop(name, None)
         if done < total:
             self._steps[name] = (step, done, total)
