@@ -45,7 +45,7 @@ class Teacher:
     def _in_runs(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One run; several, put together, where the teacher takes a fixed number of samples and the student another."""
         each = self._fixed(feeds)
-        rows = each if each is None else len(next(iter(feeds.values())))
+        rows = 0 if each is None else len(next(iter(feeds.values())))  # a scalar setting has no length
         if each is None or each == rows:
             return self._session.run(feeds, self._names)
         whole = np.arange(-(-rows // each) * each) % rows  # the last run is filled up with the first samples
