@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from onnxcompress import model_io, verify
@@ -25,7 +25,7 @@ def compare(
     second: Any,
     *,
     data: Any = None,
-    metric: Callable[..., float | Mapping[str, float]] | None = None,
+    metric: verify.Metric | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     runtime: RuntimeOptions | None = None,
     latency: bool = False,

@@ -6,7 +6,7 @@ it is now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from onnxcompress.report import Report
 
-Metric = Callable[..., float | Mapping[str, float]]
+Metric = verify.Metric
 
 # Samples that a LOSSY pass is measured on while the pipeline runs; the final figures use all that are held out.
 _SAMPLES_BETWEEN = 128

@@ -8,7 +8,7 @@ from onnxcompress.verify.goal import Goal, Reached
 from onnxcompress.verify.interface import check_interface
 from onnxcompress.verify.numbers import Distance, OutputComparison
 from onnxcompress.verify.producers import comparable
-from onnxcompress.verify.quality import class_output, compare
+from onnxcompress.verify.quality import Metric, class_output, compare
 from onnxcompress.verify.scores import check_labels
 from onnxcompress.verify.structure import check_structure, checker_complaint, inference_complaint
 
@@ -19,6 +19,7 @@ __all__ = [
     "Drop",
     "Gate",
     "Goal",
+    "Metric",
     "OutputComparison",
     "Reached",
     "VerifyFailure",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ import onnx_ir as ir
 from onnxcompress.data import DataSource, count_of
 from onnxcompress.errors import GateError, UsageError
 from onnxcompress.verify.comparison import Comparison
-from onnxcompress.verify.quality import class_output
+from onnxcompress.verify.quality import Metric, class_output
 
 _HINT = "Ask for less compression (a smaller ratio, --exclude), give more data, or allow a larger loss."
 
@@ -76,7 +75,7 @@ class Gate:
         source: DataSource | None,
         model: ir.Model | None = None,
         *,
-        metric: Callable[..., float | Mapping[str, float]] | None = None,
+        metric: Metric | None = None,
     ) -> None:
         """Refuse, before any work, a gate that the samples cannot resolve: one sample must not weigh more than it.
 
@@ -152,7 +151,7 @@ def _counted(source: DataSource, model: ir.Model | None) -> tuple[int, str] | No
     return None if not labelled and model is not None and not class_output(model) else (len(source), "samples")
 
 
-def _counted_by(metric: Callable[..., float | Mapping[str, float]], source: DataSource) -> tuple[int, str] | None:
+def _counted_by(metric: Metric, source: DataSource) -> tuple[int, str] | None:
     """How many samples a metric says that it divides by; None where it does not, or where labels are missing."""
     labels = source.labels(np.arange(len(source)))
     number = None if labels is None else count_of(metric, labels)

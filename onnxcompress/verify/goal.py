@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from onnxcompress.runtime import one_thread
 from onnxcompress.runtime_options import RuntimeOptions
 from onnxcompress.verify.comparison import Comparison
 from onnxcompress.verify.gate import Gate
-from onnxcompress.verify.quality import compare
+from onnxcompress.verify.quality import Metric, compare
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Goal:
     reference: ir.Model
     samples: DataSource
     apart: bool = False
-    metric: Callable[..., float | Mapping[str, float]] | None = None
+    metric: Metric | None = None
     options: RuntimeOptions | None = None
 
     def measure(self, model: ir.Model) -> Reached:
@@ -67,7 +66,7 @@ class Goal:
             found = self._compared(model, None)  # a few samples may hold none of what the metric counts
         return Reached(self.gate.excess(found), self._text(found))
 
-    def _compared(self, model: ir.Model, metric: Callable[..., float | Mapping[str, float]] | None) -> Comparison:
+    def _compared(self, model: ir.Model, metric: Metric | None) -> Comparison:
         options = one_thread(self.options or RuntimeOptions())
         return compare(self.reference, model, self.samples, options=options, metric=metric)
 
