@@ -7,9 +7,9 @@ Students: pruned to 0.5 and 0.3 of the multiply-accumulates with reconstruction 
 4 with activations of 8 bits (`quantize --weights int4`, rounded by second order, and with `--effort fast`, to nearest),
 made with 1,500 samples at most. Each goes through `onnxcompress distill` as a user would type it: 5,000 samples at most
 to train on, all else at its default, one thread, `--budget` of wall clock, three seeds. "labels" is the same command
-with `--loss ce`: the same loop, data and time, but labels in place of the teacher. As in any run, a student that did
-not come closer to its teacher is left as it was, which labels often cause: then the column repeats the start. "taught
-by" is another net of that task, as it was trained, with a teacher that it shares no tensor name with.
+with `--loss ce`: the same loop, data and time, but labels in place of the teacher, also to choose the best weights by
+and to judge the result; where they bring nothing, the student stays as it was. "taught by" is another net of that
+task, as it was trained, with a teacher that it shares no tensor name with.
 
 A score is the measure of the model on its whole test set (`scores.py`); differences are paired, in points, with the
 95 % interval of the first seed; "±" is the standard deviation of three seeds, a row without it has one. Every run is

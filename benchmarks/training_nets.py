@@ -1,4 +1,4 @@
-"""Networks for `training_speed.py`, written as one writes them; each returns logits and its block outputs."""
+"""Networks for the training benchmarks, written as one writes them; each returns logits and its block outputs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,19 @@ class _Basic(nn.Module):
         return nnf.relu(self.norm2(self.second(inner)) + self.short(x))
 
 
-class ResNet20(nn.Module):
-    """Nine basic blocks of 16, 32 and 64 channels (He et al. 2015, arXiv 1512.03385)."""
+class ResNet(nn.Module):
+    """Basic blocks of 16, 32 and 64 channels (He et al. 2015, arXiv 1512.03385); ResNet-20 has 3 of each.
 
-    def __init__(self) -> None:
+    Args:
+        blocks: Of each width.
+        channels: Of a picture.
+    """
+
+    def __init__(self, blocks: int, channels: int = 3) -> None:
         super().__init__()
-        self.stem, self.norm = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        plan = [(16, 16, 1)] * 3 + [(16, 32, 2), *[(32, 32, 1)] * 2] + [(32, 64, 2), *[(64, 64, 1)] * 2]
+        self.stem, self.norm = nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        more = blocks - 1
+        plan = [(16, 16, 1)] * blocks + [(16, 32, 2), *[(32, 32, 1)] * more] + [(32, 64, 2), *[(64, 64, 1)] * more]
         self.blocks = nn.ModuleList(_Basic(*entry) for entry in plan)
         self.head = nn.Linear(64, CLASSES)
 
@@ -67,13 +73,17 @@ class _Inverted(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Inverted residuals, six times wider inside (Sandler et al. 2018, arXiv 1801.04381), for 32 x 32 pixels."""
+    """Inverted residuals, six times wider inside (Sandler et al. 2018, arXiv 1801.04381), for 32 x 32 pixels.
 
-    def __init__(self) -> None:
+    Args:
+        channels: Of a picture.
+    """
+
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
         plan = [(16, 16, 1, 1), (16, 24, 1, 6), (24, 24, 1, 6), (24, 32, 2, 6), (32, 32, 1, 6), (32, 64, 2, 6)]
         plan += [(64, 64, 1, 6), (64, 96, 1, 6), (96, 160, 2, 6), (160, 160, 1, 6)]
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6())
+        self.stem = nn.Sequential(nn.Conv2d(channels, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6())
         self.blocks = nn.Sequential(*[_Inverted(*entry) for entry in plan])
         self.tail = nn.Sequential(nn.Conv2d(160, 320, 1, bias=False), nn.BatchNorm2d(320), nn.ReLU6())
         self.head = nn.Linear(320, CLASSES)
@@ -116,4 +126,20 @@ class ViT(nn.Module):
         return self.head(self.norm(self.layers(x)).mean(1)), []
 
 
-NETS: dict[str, Callable[[], nn.Module]] = {"resnet20": ResNet20, "mobilenetv2": MobileNetV2, "vit": ViT}
+class Logits(nn.Module):
+    """A network without what it returns for hints.
+
+    Args:
+        module: The network.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits alone."""
+        return self.module(x)[0]
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {"resnet20": lambda: ResNet(3), "mobilenetv2": MobileNetV2, "vit": ViT}

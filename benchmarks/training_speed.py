@@ -35,7 +35,7 @@ import onnxruntime as ort
 import torch
 from torch import nn
 from torch.nn import functional as nnf
-from training_nets import NETS
+from training_nets import NETS, Logits
 
 BATCH, SAMPLES, RATE, CLIP, HEAT = 64, 640, 1e-4, 5.0, 4.0
 STEPS_IN_MEMORY = 12
@@ -48,7 +48,7 @@ def export(name: str, path: Path) -> nn.Module:
     torch.manual_seed(0)
     module = NETS[name]().eval()
     torch.onnx.export(
-        _Answer(module),
+        Logits(module),
         (torch.zeros(2, 3, 32, 32),),
         str(path),
         input_names=["x"],
@@ -60,18 +60,6 @@ def export(name: str, path: Path) -> nn.Module:
         do_constant_folding=False,
     )
     return module
-
-
-class _Answer(nn.Module):
-    """The network without what it returns for hints."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits alone."""
-        return self.module(x)[0]
 
 
 def pictures() -> np.ndarray:

@@ -127,7 +127,7 @@ def runs_of(
         for run in feeds_of(model, part, batch=len(rows)):
             labels = source.labels(indices[rows[run.indices]])
             share, chosen = len(run.indices) / of, rows[run.indices]
-            yield Run(run.arrays, share, _class_ids(labels), chosen, run.padding)
+            yield Run(run.arrays, share, class_ids(labels), chosen, run.padding)
 
 
 def parts_of(model: ir.Model, source: DataSource, indices: np.ndarray, size: int) -> list[Run]:
@@ -146,7 +146,7 @@ def parts_of(model: ir.Model, source: DataSource, indices: np.ndarray, size: int
     return [replace(run, share=run.share / whole) for run in parts]
 
 
-def _class_ids(labels: np.ndarray | None) -> torch.Tensor | None:
+def class_ids(labels: np.ndarray | None) -> torch.Tensor | None:
     """Labels as class ids; None where there are none, or they are not integers."""
     if labels is None or not np.issubdtype(labels.dtype, np.integer):
         return None

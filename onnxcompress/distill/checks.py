@@ -16,6 +16,7 @@ from onnxcompress import graph
 from onnxcompress.data import DataSource, looks_like_noise
 from onnxcompress.distill.batches import Run
 from onnxcompress.distill.comparison import is_quantized
+from onnxcompress.distill.losses.labels import IGNORED
 from onnxcompress.distill.outputs import Answer
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.errors import DataError
@@ -30,8 +31,6 @@ _INTEGER = {
     "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulInteger16", "MatMulIntegerToFloat", "QGemm",
     "DynamicQuantizeMatMul",
 }  # fmt: skip
-# A label that cross-entropy passes over, as torch has it.
-_IGNORED = -100
 # Fewer samples may all be of one class by chance.
 _FOR_CLASSES = 32
 
@@ -153,7 +152,7 @@ def check_class_ids(source: DataSource, answers: Sequence[Answer], sizes: Mappin
         wanted = "one label a sample" if len(shape) == _ROW else f"labels of {len(shape) - 2} axes a sample"
         why = f"a sample's label has the shape {list(labels.shape[1:])}, and output {answer.name!r} wants {wanted}"
         raise _labels_unfit("", why)
-    wrong = ((labels < 0) | (labels >= classes)) & (labels != _IGNORED)
+    wrong = ((labels < 0) | (labels >= classes)) & (labels != IGNORED)
     if wrong.any():
         first = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = f"sample {source.origin(first[0])}"

@@ -11,7 +11,7 @@ from onnxcompress.data import DataSource
 from onnxcompress.distill import taps as tapping
 from onnxcompress.distill.adoption import Adopted, adopt
 from onnxcompress.distill.augment import Light
-from onnxcompress.distill.batches import Batches, parts_of, runs_of
+from onnxcompress.distill.batches import Batches, class_ids, parts_of, runs_of
 from onnxcompress.distill.bridge import bridge_for
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint, named_when_stopped
 from onnxcompress.distill.checks import check_class_ids, gather, same_weights, start_checks
@@ -22,6 +22,7 @@ from onnxcompress.distill.course import Habits, Training
 from onnxcompress.distill.device import computing, device_for
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.job import Job
+from onnxcompress.distill.losses.recipe import labels_alone
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
 from onnxcompress.distill.objective import Objective
@@ -101,23 +102,28 @@ class _Distillation:
         objective, told = choose(student, self.job.teacher, pair, probe, self.bridge, settings)
         terms, self.findings = objective.weights, [*self.findings, *told]
         if "ce" in terms:
-            check_class_ids(self.train, pair.answers, self.bridge.specialise(probe.feeds).sizes)
+            self._check_labels(self.train)
         backend = settings.teacher_backend
         teacher = open_teacher(backend, self.job.teacher, objective.names, pair.taps, self.job.runtime)
         evidence = gather(self.probe, pair.answers, teacher, self.train, self.probed)
         self.findings += start_checks(self.job.student, self.job.teacher, evidence, terms)
-        judge = self._examiner(self.split.judge, teacher)
-        guide = self._examiner(self.split.guide, teacher)
-        measuring, verdict = time.perf_counter(), Verdict(self.job, judge, pair.answers)
+        measuring = self.split.judge, self.split.guide
+        labels = labels_alone(terms) and all(class_ids(part.labels([0])) is not None for part in measuring)
+        if labels:
+            self._check_labels(*measuring)
+        judge, guide = (self._examiner(part, teacher, labels=labels) for part in measuring)
+        clock, verdict = time.perf_counter(), Verdict(self.job, judge, pair.answers)
         before = self.world.agree(verdict.before(self.bridge))
-        self.judging = time.perf_counter() - measuring
+        self.judging = time.perf_counter() - clock
         self.findings += start_findings(before)
-        if settings.steps == 0 or same_weights(self.job.student, self.job.teacher) or before.close(settings.close):
+        done = same_weights(self.job.student, self.job.teacher) or before.close(settings.close)
+        if settings.steps == 0 or (done and not labels):
             return [*self.findings, untrained(before, asked=settings.steps == 0)]
         chosen = select_weights(self.job, self.bridge)
         self.bridge.hold(fixed_nodes(self.job.student, self.job.scope, self.bridge))
         self._repair(guide, chosen)
-        training, rate = self._train(objective, teacher, guide, chosen)
+        close = 1.0 if labels else settings.close
+        training, rate = self._train(objective, teacher, guide, chosen, close)
         after = self.world.agree(verdict.after(self.bridge, self.start))
         better = after.better_than(before)
         write = better or (settings.accept_worse and after.finite)
@@ -125,12 +131,17 @@ class _Distillation:
         seconds = round(time.perf_counter() - self.began, 2)
         numbers = {**figures(before, after), "rate": rate, "loss": ",".join(f"{n}:{w:g}" for n, w in terms.items())}
         numbers |= {"steps": training.steps, "samples": len(self.train), "held_out": len(self.split.judge)}
-        numbers |= {"seconds": seconds, "weights": len(changed)}
+        numbers |= {"seconds": seconds, "weights": len(changed), "aim": "labels" if labels else "teacher"}
         return [*self.findings, *judge_findings(training, numbers, better=better, written=bool(changed))]
 
-    def _examiner(self, source: DataSource, teacher: Teacher) -> Examiner:
-        answers, power = self.pair.answers, self.pair.power
-        return Examiner(self.job.student, source, answers, teacher, power, batch=self.settings.batch_size)
+    def _check_labels(self, *sources: DataSource) -> None:
+        sizes = self.bridge.specialise(self.probe[0].feeds).sizes
+        for source in sources:
+            check_class_ids(source, self.pair.answers, sizes)
+
+    def _examiner(self, source: DataSource, teacher: Teacher, *, labels: bool) -> Examiner:
+        answers, power, batch = self.pair.answers, self.pair.power, self.settings.batch_size
+        return Examiner(self.job.student, source, answers, teacher, power, labels=labels, batch=batch)
 
     def _repair(self, guide: Examiner, chosen: Chosen) -> None:
         """Re-normalise the layers that may move; kept only where it brings the student closer."""
@@ -168,7 +179,9 @@ class _Distillation:
             found.add({view.name: view.teacher_view(arrays[view.name]) for view in views})
         return found.result()
 
-    def _train(self, objective: Objective, teacher: Teacher, guide: Examiner, chosen: Chosen) -> tuple[Training, float]:
+    def _train(
+        self, objective: Objective, teacher: Teacher, guide: Examiner, chosen: Chosen, close: float
+    ) -> tuple[Training, float]:
         settings, seat = self.settings, self.world
         batches = Batches(
             self.job.student,
@@ -179,7 +192,7 @@ class _Distillation:
             world=seat.size,
             augment=Light(settings.seed) if settings.augment == "light" else None,
         )
-        habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, settings.close)
+        habits = Habits(settings.bn == "update", settings.optimizer, settings.ema, settings.patience, close)
         runtime, labels = self.job.runtime, "ce" in objective.weights
         tutor = tutor_of(self.job.teacher, objective.names, self.pair, settings, runtime, seat, labels=labels)
         revival = Revival(self.bridge, self._many(), chosen) if settings.bn == "revive" else None

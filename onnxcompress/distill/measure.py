@@ -1,4 +1,4 @@
-"""How close a student is to its teacher on samples that do not train it."""
+"""How close a student is to its aim on samples that do not train it: its teacher, or labels where those alone train."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import onnx_ir as ir
 import torch
 
 from onnxcompress.data import DataSource
-from onnxcompress.distill.batches import runs_of
+from onnxcompress.distill.batches import Run, runs_of
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.losses.base import Tensors
-from onnxcompress.distill.losses.labels import label_error
+from onnxcompress.distill.losses.labels import IGNORED, label_error
 from onnxcompress.distill.losses.soft import soft_targets
 from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.outputs import Answer
@@ -26,11 +26,11 @@ _COARSE = 200
 
 @dataclass(frozen=True, order=False)
 class Closeness:
-    """A student's distance to its teacher.
+    """A student's distance to its teacher, or to labels.
 
     Attributes:
         agreement: Share of equal top-1 classes over all class outputs; None without classes.
-        error: Mean over the outputs of KL (classes) or mean (s - t)^2 / mean t^2 (values).
+        error: Mean over the outputs of KL (classes) or mean (s - t)^2 / mean t^2 (values); to labels, cross-entropy.
         positions: Classified positions that `agreement` counts.
     """
 
@@ -92,6 +92,7 @@ class Examiner:
         answers: The tensors compared.
         teacher: The teacher, giving at least those.
         power: The teacher's mean squares.
+        labels: Labels are the aim, and not the teacher; every sample has one.
         batch: Samples in one run.
         most: Samples used at most.
     """
@@ -104,11 +105,12 @@ class Examiner:
         teacher: Teacher,
         power: Mapping[str, float],
         *,
+        labels: bool = False,
         batch: int = 64,
         most: int = 2000,
     ) -> None:
         count = min(len(source), most)
-        self._answers, self._power = answers, power
+        self._answers, self._power, self._labels = answers, power, labels
         names = {a.name for a in answers}
         self._runs = [
             (run, run.real({n: t for n, t in teacher.tensors(run.feeds).items() if n in names}))
@@ -132,17 +134,30 @@ class Examiner:
         return self._measured(Teacher(model, [a.name for a in self._answers], (), options).tensors)
 
     def _measured(self, answers_to: Callable[[Mapping[str, np.ndarray]], Tensors]) -> Closeness:
-        hits, total, error = 0.0, 0.0, 0.0
+        found = self._by_labels if self._labels else self._by_teacher
+        hits, total, error = 0, 0, 0.0
         with torch.no_grad():
             for run, teacher in self._runs:
-                student = run.real(answers_to(run.feeds))
-                error += run.share * float(
-                    np.mean([self._error(a, student, teacher, run.labels) for a in self._answers])
-                )
-                for answer in (a for a in self._answers if a.classes and not a.foreign):
-                    equal = student[answer.name].argmax(answer.axis) == teacher[answer.name].argmax(answer.axis)
-                    hits, total = hits + float(equal.sum()), total + equal.numel()
-        return Closeness(hits / total if total else None, error, int(total))
+                far, equal = found(run, run.real(answers_to(run.feeds)), teacher)
+                error += run.share * far
+                hits, total = hits + int(equal.sum()), total + equal.numel()
+        return Closeness(hits / total if total else None, error, total)
+
+    def _by_teacher(self, run: Run, student: Tensors, teacher: Tensors) -> tuple[float, torch.Tensor]:
+        """The error of one run, and for each position whether the classes are equal."""
+        error = float(np.mean([self._error(a, student, teacher, run.labels) for a in self._answers]))
+        alike = [a for a in self._answers if a.classes and not a.foreign]
+        pairs = [(student[a.name].argmax(a.axis), teacher[a.name].argmax(a.axis)) for a in alike]
+        return error, torch.cat([torch.empty(0, dtype=torch.bool), *((m == t).flatten() for m, t in pairs)])
+
+    def _by_labels(self, run: Run, student: Tensors, teacher: Tensors) -> tuple[float, torch.Tensor]:
+        """The same against labels, which belong to the first output that is a choice among classes."""
+        answer = next(a for a in self._answers if a.classes)
+        mine, labels = student[answer.name], run.labels
+        assert labels is not None
+        known = labels != IGNORED
+        error = float(label_error(mine, labels, answer)) if bool(known.any()) else 0.0
+        return error, (mine.argmax(answer.axis) == labels)[known]
 
     def _error(self, answer: Answer, student: Tensors, teacher: Tensors, labels: torch.Tensor | None) -> float:
         mine, theirs = student[answer.name], teacher[answer.name]

@@ -152,6 +152,49 @@ def test_labels_can_be_a_term():
     assert found(findings, "DISTILL-TRAINED")
 
 
+def relabelled(teacher: ir.Model) -> ArraySource:
+    """The teacher's classes, each with the next one's number."""
+    x = pictures(400).read(range(400))
+    return ArraySource(x, (Session(teacher).run(x)["logits"].argmax(1) + 1) % 4)
+
+
+def hits(student: ir.Model, data: DataSource) -> float:
+    right = data.labels(range(len(data)))
+    return float((Session(student).run(data.read(range(len(data))))["logits"].argmax(1) == right).mean())
+
+
+def test_labels_alone_are_the_aim_by_which_the_student_is_judged():
+    teacher = residual()
+    student, data = with_cut_blocks(teacher, 5), relabelled(teacher)
+    before = hits(student, data)
+    told = found(distill(job(student, teacher, data, loss="ce", rate=2e-2, steps=150)), "DISTILL-TRAINED")
+    assert told.numbers["aim"] == "labels"
+    assert "towards the labels" in told.message
+    assert told.numbers["agreement_after"] > told.numbers["agreement_before"]
+    assert hits(student, data) > before + 0.3  # and that far from its teacher, who names another class
+
+
+def test_labels_train_a_student_that_its_teacher_is_content_with():
+    teacher = residual()
+    student, data = clone(teacher), relabelled(teacher)
+    assert found(distill(job(student, teacher, data, loss="ce", rate=2e-2, steps=150, close=0.9)), "DISTILL-TRAINED")
+    assert hits(student, data) > 0.5
+
+
+def test_the_teacher_judges_where_samples_that_measure_have_no_labels():
+    teacher = residual()
+    student = with_cut_blocks(teacher, 5)
+    findings = distill(job(student, teacher, relabelled(teacher), pictures(100, 2), loss="ce", repair=False))
+    assert next(f for f in findings if "aim" in f.numbers).numbers["aim"] == "teacher"
+
+
+def test_wrong_labels_among_samples_that_measure_are_refused():
+    teacher = residual()
+    measure = ArraySource(pictures(100, 2).read(range(100)), np.full(100, 9))
+    with pytest.raises(DataError, match="labels cannot be learned"):
+        distill(job(with_cut_blocks(teacher, 5), teacher, relabelled(teacher), measure, loss="ce"))
+
+
 @pytest.mark.parametrize("count", [8, 50])
 def test_few_samples_do_with_a_warning(count: int):
     teacher = residual()

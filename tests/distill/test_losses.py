@@ -17,6 +17,7 @@ from onnxcompress.distill.losses.head import HeadNorm, find_heads
 from onnxcompress.distill.losses.hints import Hints
 from onnxcompress.distill.losses.projection import fitted, pooled
 from onnxcompress.distill.losses.soft import SoftTargets
+from onnxcompress.distill.losses.squares import squared_error
 from onnxcompress.distill.losses.standard import Standardised
 from onnxcompress.distill.losses.transfer import Transfer
 from onnxcompress.distill.outputs import Answer
@@ -75,6 +76,16 @@ def test_a_student_of_logits_follows_a_teacher_of_probabilities():
     s, t = numbers(6, 5), numbers(6, 5, seed=1)
     answer = Answer("y", "logits", 1, theirs="probabilities")
     check(SoftTargets((answer,), {}, 1.0), sample(s, softmax(t, 1)), kl(t, s, 1))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_squared_errors_have_the_value_and_gradients_of_the_formula(kind: torch.dtype):
+    torch.manual_seed(0)
+    student, teacher = (torch.randn(7, 5, 3, dtype=kind, requires_grad=True) for _ in range(2))
+    found = torch.autograd.grad(0.3 * squared_error(student, teacher, 0.37), (student, teacher))
+    wanted = torch.autograd.grad(0.3 * ((student - teacher).square().mean() / 0.37), (student, teacher))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert torch.autograd.gradcheck(lambda s, t: squared_error(s, t, 0.37), (student.double(), teacher.double()))
 
 
 @pytest.mark.parametrize(("channel", "mine", "theirs"), [(1, (2, 3, 4, 4), (2, 7, 4, 4)), (2, (2, 6, 3), (2, 6, 5))])

@@ -93,6 +93,18 @@ def test_samples_that_fill_a_fixed_batch_do_not_count():
     assert measured[1].error == pytest.approx((7 * measured[0].error + alone.error) / 8, rel=1e-5)
 
 
+def test_labels_as_the_aim_count_what_has_one():
+    student, answers = fixed_batch(0.0), [Answer("y", "logits", 1)]
+    x = samples(14).read(range(14))["x"]
+    logits = Teacher(student, ["y"]).arrays({"x": x[:7]})["y"], Teacher(student, ["y"]).arrays({"x": x[7:]})["y"]
+    classes = np.concatenate(logits).argmax(1)
+    classes[0], classes[7:] = (classes[0] + 1) % 3, -100
+    data = ArraySource({"x": x}, classes)
+    measured = Examiner(student, data, answers, Teacher(student, ["y"]), {}, labels=True).measure(Bridge(student))
+    assert (measured.agreement, measured.positions) == (pytest.approx(6 / 7), 7)
+    assert measured.finite
+
+
 def test_labels_train_a_student_of_fixed_batch_size():
     student, teacher = fixed_batch(0.5), fixed_batch(0.0)
     settings = Settings(steps=5, rate=1e-3, loss="kl:0.5,ce:0.5", close=1.0, teacher_rate=1.0)

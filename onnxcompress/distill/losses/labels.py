@@ -11,13 +11,16 @@ import torch.nn.functional as nnf
 from onnxcompress.distill.losses.base import Sample, Term
 from onnxcompress.distill.outputs import Answer
 
+IGNORED = -100
+"""A label that cross-entropy passes over, as torch has it."""
+
 
 def label_error(student: torch.Tensor, labels: torch.Tensor, answer: Answer) -> torch.Tensor:
     """Mean cross-entropy of class ids along the class axis."""
     moved = student.movedim(answer.axis, 1) if student.ndim > 2 else student
     if answer.kind == "probabilities":
-        return nnf.nll_loss(moved.clamp(min=1e-7).log(), labels)
-    return nnf.cross_entropy(moved, labels)
+        return nnf.nll_loss(moved.clamp(min=1e-7).log(), labels, ignore_index=IGNORED)
+    return nnf.cross_entropy(moved, labels, ignore_index=IGNORED)
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,11 @@ def balanced(
     return made | ({"entropy": beta} if beta else {}) | ({"head-norm": head_norm} if head_norm else {})
 
 
+def labels_alone(weights: Mapping[str, float]) -> bool:
+    """True where no term looks at the teacher, so that labels are the aim by which a student is measured as well."""
+    return set(weights) - set(REGULARIZERS) == {"ce"}
+
+
 def without_hints() -> Finding:
     """Why a student that could use hints gets none."""
     message = (
