@@ -23,7 +23,7 @@ _WORDS = (
 def give_back() -> None:
     """Return to the system what was freed; glibc keeps it for itself, in pieces too small for the next tensors.
 
-    A walk over the nodes holds little at a time and leaves 150 MiB of such pieces behind for a small ViT (by hand).
+    A walk over the nodes holds little at a time, and leaves 220 MiB of such pieces behind for a small ViT (by hand).
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in every C library

@@ -13,6 +13,7 @@ from onnxcompress import graph
 from onnxcompress.distill.control_flow import inline_if, unroll_loop, unroll_scan
 from onnxcompress.distill.custom_ops import CustomOp
 from onnxcompress.distill.loose import at_run_time, is_late, is_loose, record, size
+from onnxcompress.distill.memory import give_back
 from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
 from onnxcompress.distill.recorded_weights import RecordedWeights
 from onnxcompress.distill.tape import Slot, Tape
@@ -22,6 +23,8 @@ from onnxcompress.errors import ModelError
 
 # What torch raises where shapes or types do not go together.
 _TORCH_FAULTS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, KeyError)
+# Bytes of examples after which freed memory is given back to the system.
+_FREED = 2**26
 _CONTROL = {"If": inline_if, "Loop": unroll_loop, "Scan": unroll_scan}
 
 
@@ -58,6 +61,7 @@ class Recorder:
         self._stored = RecordedWeights(self.tape, index, weights, parameters, follow or {}, self.look)
         self._slots: dict[ir.Value, Slot] = {}
         self._left: dict[ir.Value, int] = {}
+        self._freed = 0
         self.sizes: dict[str, tuple[int, ...]] = {}
         self.nodes: dict[str, str] = {}
 
@@ -203,7 +207,15 @@ class Recorder:
             return
         self._left[value] = self._left.get(value, len(value.uses()) + value.is_graph_output()) - 1
         if self._left[value] == 0:
-            self._slots[value].example = None
+            self._drop(self._slots[value])
+
+    def _drop(self, slot: Slot) -> None:
+        """Forget an example, and give freed memory back now and then: in pieces it would add up to many times as much."""
+        self._freed += 0 if slot.example is None else slot.example.nbytes
+        slot.example = None
+        if self._freed > _FREED:
+            self._freed = 0
+            give_back()
 
 
 def _size(node: ir.Node, slot: Slot | None) -> torch.Tensor:
