@@ -70,6 +70,12 @@ def case(name: str, *, calibration: int | None = None) -> Case:
     return Case(made.name, made.path, kept, made.test, made.labels, made.measure)
 
 
+def samples_of(name: str) -> str:
+    """The model of the catalogue whose samples `name` reads; itself where it is none of another folder."""
+    found = next((path for path in _described() if path.stem == name), None)
+    return name if found is None else json.loads(found.read_text(encoding="utf-8")).get("samples", name)
+
+
 def _catalog() -> list[str]:
     folder = os.environ.get("ONNXCOMPRESS_TEST_DATA")
     return list(catalog(Path(folder))) if folder else []

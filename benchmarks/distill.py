@@ -25,7 +25,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from cases import Case, case
+from cases import Case, case, samples_of
 from catalog import Arrays, catalog
 from scores import compared, rows
 
@@ -42,22 +42,21 @@ from onnxcompress.runtime_options import RuntimeOptions
 
 NAMES = ("fmnist_vgg_bn", "fmnist_resnet8", "bccd_dwcnn", "ecg_resnet1d_ds1", "fmnist_vit", "fsdd_gru")
 STUDENTS: dict[str, tuple[str, ...]] = {
+    "0.7 x MACs": ("prune", "--target-macs", "0.7x"),
     "0.5 x MACs": ("prune", "--target-macs", "0.5x"),
     "0.3 x MACs": ("prune", "--target-macs", "0.3x"),
     "W4A8": ("quantize", "--weights", "int4"),
     "W4A8 fast": ("quantize", "--weights", "int4", "--effort", "fast", "--islands", "0"),
 }
-# Samples to train on at most.
-MOST = 5000
+# Samples to train on, and to make students with, at most.
+MOST, MADE_WITH = 5000, 1500
 # An independent student and its teacher.
 INDEPENDENT = {"fmnist_resnet8": "fmnist_vgg_bn"}
 _TAUGHT = "taught by "
 _VERDICTS = ("DISTILL-TRAINED", "DISTILL-REPAIR-ONLY", "DISTILL-NO-GAIN", "DISTILL-CLOSE", "DISTILL-SAME")
 WAYS: dict[str, tuple[str, ...]] = {"distilled": (), "labels": ("--loss", "ce")}
-_COLUMNS = (
-    "model", "student", "float", "start", "distilled", "gain over start", "seconds", "labels alone",
-    "distilled - labels",
-)  # fmt: skip
+COLUMNS = ("model", "student", "float", "start", "distilled", "gain over start", "seconds")
+_RIVAL = ("labels alone", "distilled - labels")
 _QUIET = ("--threads", "1", "--quiet", "--force")
 
 
@@ -88,20 +87,24 @@ class Bench:
         work: Folder for students, samples and runs.json.
         budget: Wall clock of one distillation.
         log: Where runs are kept; runs.json in `work` by default.
+        most: Samples to train on at most.
     """
 
-    def __init__(self, work: Path, budget: str, log: Path | None = None) -> None:
-        self.work, self.budget = work, budget
+    def __init__(self, work: Path, budget: str, log: Path | None = None, most: int = MOST) -> None:
+        self.work, self.budget, self._most = work, budget, most
         work.mkdir(parents=True, exist_ok=True)
         self._log = log or work / "runs.json"
-        self.runs: dict[str, dict[str, Any]] = json.loads(self._log.read_text()) if self._log.exists() else {}
+        self.runs = self._kept()
         self._cases: dict[str, tuple[Case, np.ndarray]] = {}
+
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        return json.loads(self._log.read_text(encoding="utf-8")) if self._log.exists() else {}
 
     def samples(self, name: str) -> Path:
         """Training samples, with their labels, as a file that the command line reads."""
         path = self.work / f"{name}.train.npz"
         if not path.exists():
-            arrays, labels = _training(name)
+            arrays, labels = training(name, self._most)
             np.savez(path, **arrays, **({} if labels is None else {"labels": labels}))
         return path
 
@@ -109,7 +112,7 @@ class Bench:
         """The samples that students are made with."""
         path = self.work / f"{name}.calib.npz"
         if not path.exists():
-            np.savez(path, **case(name).calibration)
+            np.savez(path, **case(name, calibration=min(self._most, MADE_WITH)).calibration)
         return path
 
     def student(self, name: str, kind: str) -> Path:
@@ -145,7 +148,8 @@ class Bench:
         )  # fmt: skip
         seconds = time.perf_counter() - began
         self.runs[plan.key] = {**_told(told), "seconds": seconds, **self._scored(plan, start, made)}
-        self._log.write_text(json.dumps(self.runs, indent=1) + "\n")
+        self.runs = {**self._kept(), plan.key: self.runs[plan.key]}  # others may have written meanwhile
+        self._log.write_text(json.dumps(self.runs, indent=1) + "\n", encoding="utf-8")
         print(f"{plan.key}: {_shown(self.runs[plan.key])}", flush=True)
 
     def _scored(self, plan: Plan, start: Path, made: Path) -> dict[str, Any]:
@@ -156,18 +160,18 @@ class Bench:
         return {"float": whole.reference, "start": whole.value, "end": gain.value, "interval": gain.interval}
 
 
-def _training(name: str) -> tuple[Arrays, np.ndarray | None]:
+def training(name: str, most: int = MOST) -> tuple[Arrays, np.ndarray | None]:
     """Samples to train on, and their labels where there are any."""
-    folder = os.environ.get("ONNXCOMPRESS_TEST_DATA")
-    known = catalog(Path(folder), MOST) if folder else {}
-    if name not in known:
-        return case(name).calibration, None
-    samples = known[name].samples()
+    folder, like = os.environ.get("ONNXCOMPRESS_TEST_DATA"), samples_of(name)
+    known = catalog(Path(folder), most) if folder else {}
+    if like not in known:
+        return case(name, calibration=most).calibration, None
+    samples = known[like].samples()
     return samples.train, samples.train_labels
 
 
 def _maps(name: str) -> tuple[str, ...]:
-    return ("--labels", "labels") if _training(name)[1] is not None else ()
+    return ("--labels", "labels") if training(name)[1] is not None else ()
 
 
 def _run(*arguments: str) -> str:
@@ -200,7 +204,7 @@ def _plans(names: list[str], seeds: int, students: list[str], ways: list[str]) -
         for name in names:
             for student in _students(name, students):
                 for way in ways:
-                    if way == "distilled" or _training(name)[1] is not None:
+                    if way == "distilled" or training(name)[1] is not None:
                         yield Plan(name, student, way, seed)
 
 
@@ -215,30 +219,29 @@ def _page(bench: Bench) -> str:
     head = (
         f"# Distillation: what students win back\n\n{(__doc__ or '').strip()}\n\n{versions}; budget {bench.budget}.\n"
     )
-    columns = (
-        "model | student | float | start | distilled | gain over start | seconds | labels alone | distilled - labels"
-    )
-    lines = [f"| {columns} |", "|---|---|---|---|---|---|---|---|---|"]
-    for name in NAMES:
-        lines += [line for student in _students(name, list(STUDENTS)) if (line := _line(bench, name, student))]
-    return "\n".join([head, *lines]) + "\n"
+    rows = [cells(bench, name, student) for name in NAMES for student in _students(name, list(STUDENTS))]
+    return f"{head}\n{table((*COLUMNS, *_RIVAL), [row for row in rows if row])}"
 
 
-def _line(bench: Bench, name: str, student: str) -> str:
-    found = {way: _of(bench, name, student, way) for way in WAYS}
-    ours = found["distilled"]
+def table(columns: Sequence[str], found: Sequence[Sequence[str]]) -> str:
+    """Rows below their columns."""
+    lines = [columns, ["---"] * len(columns), *found]
+    return "\n".join(f"| {' | '.join(entries)} |" for entries in lines).replace(" --- ", "---") + "\n"
+
+
+def cells(bench: Bench, name: str, student: str) -> list[str]:
+    """What is known of one student; empty where nothing is."""
+    ours, labels = (_of(bench, name, student, way) for way in WAYS)
     if not ours:
-        return ""
+        return []
     first = ours[0]
     low, high = (100 * v for v in first["interval"] or (float("nan"),) * 2)
     gain = 100 * (mean(r["end"] for r in ours) - first["start"])
-    labels = found["labels"]
-    told = ["-", "-"]
-    if labels:
-        told = [_spread(labels), f"{100 * (mean(r['end'] for r in ours) - mean(r['end'] for r in labels)):+.2f}"]
-    cells = [name, student, f"{100 * first['float']:.2f}", f"{100 * first['start']:.2f}", _spread(ours)]
-    cells += [f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]", f"{mean(r['seconds'] for r in ours):.0f}"]
-    return f"| {' | '.join([*cells, *told])} |"
+    made = [name, student, f"{100 * first['float']:.2f}", f"{100 * first['start']:.2f}", _spread(ours)]
+    made += [f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]", f"{mean(r['seconds'] for r in ours):.0f}"]
+    if not labels:
+        return [*made, "-", "-"]
+    return [*made, _spread(labels), f"{100 * (mean(r['end'] for r in ours) - mean(r['end'] for r in labels)):+.2f}"]
 
 
 def _of(bench: Bench, name: str, student: str, way: str) -> list[dict[str, Any]]:
@@ -255,7 +258,7 @@ def _spread(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(NAMES))
-    parser.add_argument("--students", nargs="*", default=list(STUDENTS))
+    parser.add_argument("--students", nargs="*", default=list(STUDENTS)[1:])
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--budget", default="3m")
     parser.add_argument("--seeds", type=int, default=3)
