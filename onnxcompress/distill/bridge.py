@@ -18,11 +18,12 @@ import torch
 from onnxcompress.distill.custom_ops import CustomOp, load_ops
 from onnxcompress.distill.memory import give_back
 from onnxcompress.distill.ops.dtypes import to_torch
+from onnxcompress.distill.origins import stored
 from onnxcompress.distill.recording import Recorder
 from onnxcompress.distill.scales import Scales, find_scales
 from onnxcompress.distill.settings import Settings
 from onnxcompress.distill.untying import untie
-from onnxcompress.distill.weights import Weight, find_weights, stored
+from onnxcompress.distill.weights import Weight, find_weights
 from onnxcompress.distill.working_copy import home, working_copy
 from onnxcompress.report import Finding, Severity
 

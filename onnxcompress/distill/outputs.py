@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
-from onnxcompress.distill.weights import stored
+from onnxcompress.distill.origins import stored
 
 _PASS = {
     "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear", "Resize",

@@ -10,8 +10,9 @@ import torch
 from onnxcompress.distill.fake_quant import along, grown, to_grid
 from onnxcompress.distill.grids import Grid
 from onnxcompress.distill.ops.dtypes import to_torch
+from onnxcompress.distill.origins import stored
 from onnxcompress.distill.tape import Slot, Tape
-from onnxcompress.distill.weights import Weight, stored
+from onnxcompress.distill.weights import Weight
 from onnxcompress.errors import ModelError
 
 

@@ -15,9 +15,10 @@ from onnxcompress.distill.custom_ops import CustomOp
 from onnxcompress.distill.loose import at_run_time, is_late, is_loose, record, size
 from onnxcompress.distill.memory import give_back
 from onnxcompress.distill.ops import TABLE, OpFunction, OpNode
+from onnxcompress.distill.origins import stored
 from onnxcompress.distill.recorded_weights import RecordedWeights
 from onnxcompress.distill.tape import Slot, Tape
-from onnxcompress.distill.weights import Weight, stored
+from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.working_copy import ancestors, home_node
 from onnxcompress.errors import ModelError
 
@@ -210,7 +211,7 @@ class Recorder:
             self._drop(self._slots[value])
 
     def _drop(self, slot: Slot) -> None:
-        """Forget an example, and give freed memory back now and then: in pieces it would add up to many times as much."""
+        """Forget an example, and give freed memory back now and then: in pieces it would add up to far more."""
         self._freed += 0 if slot.example is None else slot.example.nbytes
         slot.example = None
         if self._freed > _FREED:

@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.distill.grids import scale_of
-from onnxcompress.distill.weights import Weight, stored
+from onnxcompress.distill.origins import stored
+from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.working_copy import home
 from onnxcompress.report import Finding, Severity
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from onnxcompress.distill.weights import stored
+from onnxcompress.distill.origins import stored
 from onnxcompress.errors import ModelError
 
 Sizes = Mapping[str, tuple[int, ...]]

@@ -25,7 +25,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
-from onnxcompress.distill.weights import MOVES, Places, parameter_places, stored
+from onnxcompress.distill.origins import MOVES, stored
+from onnxcompress.distill.weights import Places, parameter_places
 from onnxcompress.distill.working_copy import home, home_node
 from onnxcompress.report import Finding
 

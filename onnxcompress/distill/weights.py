@@ -1,21 +1,23 @@
 """Which numbers of a graph are weights: a raw ONNX file does not say.
 
-A weight is a floating-point constant of more than one element that reaches a parameter slot (`_SLOTS`) directly or
-through ops that only move or quantize it, or a constant operand of Add, Sub or Mul beside an activation. An integer
-constant on a grid is a weight too (see `grids`). Running statistics of batch normalization are state.
+A weight is a floating-point constant of more than one element that reaches a parameter slot (`_SLOTS`) directly,
+through ops that only move or quantize it, or by arithmetic with other constants (see `origins`); or a constant operand
+of Add, Sub or Mul beside an activation. Frequencies of angles are none. An integer constant on a grid is a weight too
+(see `grids`). Running statistics of batch normalization are state.
 Constants may be initializers of any scope or Constant nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from onnxcompress import graph
-from onnxcompress.distill.grids import Grid, grid_of, is_on_grid, multiplied
+from onnxcompress.distill.grids import Grid, grid_of, is_on_grid
 from onnxcompress.distill.ops.dtypes import QUANT_RANGE
+from onnxcompress.distill.origins import Origins, is_frequency, stored
 from onnxcompress.report import Finding, Severity
 
 _SLOTS: dict[str, tuple[int, ...]] = {
@@ -44,10 +46,6 @@ _SLOTS: dict[str, tuple[int, ...]] = {
     "Attention": (1, 2),
     "MatMulNBits": (1, 5),
 }
-MOVES = {
-    "Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear",
-    "Concat", "Slice", "Split", "Expand", "Flatten",
-}  # fmt: skip
 _LINEAR = {
     "Conv",
     "ConvTranspose",
@@ -61,6 +59,7 @@ _LINEAR = {
     "Attention",
     "MatMulNBits",
 }
+_PRODUCTS = {"Mul", "MatMul", "Einsum"}
 _NORMS = {name for name in _SLOTS if name.endswith("Normalization")}
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 
@@ -89,19 +88,12 @@ class Weight:
     nodes: tuple[ir.Node, ...] = ()
 
 
-def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The tensor behind a constant, or the default of an input that has one."""
-    if value is not None and value.is_initializer():
-        return value.const_value
-    return graph.tensor_of(value)
-
-
 def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
     """All weights and states of `model` in the order of use, and what had to be left alone."""
     weights: list[Weight] = []
     findings: list[Finding] = []
     for value, places in parameter_places(model).items():
-        role, node = places[0]
+        role, node = next((place for place in places if place[0] == "weight"), places[0])
         found = _weight(value, role, node)
         if isinstance(found, Weight):
             weights.append(replace(found, nodes=tuple(dict.fromkeys(node for _, node in places))))
@@ -114,27 +106,31 @@ def find_weights(model: ir.Model) -> tuple[list[Weight], list[Finding]]:
 def parameter_places(model: ir.Model) -> Places:
     """Every constant that is a parameter, with the roles and nodes that it has that part in."""
     uses: Places = {}
-    scanned = _scanned(model)
+    origins = Origins(model)
     for node in graph.iter_nodes(model):
-        for role, value in _parameters(node, scanned):
+        for role, value in _parameters(node, origins):
             uses.setdefault(value, []).append((role, node))
     _drop_late_tables(model, uses)
     return uses
 
 
-def _parameters(node: ir.Node, scanned: Mapping[ir.Value, ir.Value]) -> Iterator[tuple[str, ir.Value]]:
+def _parameters(node: ir.Node, origins: Origins) -> Iterator[tuple[str, ir.Value]]:
     """(role, constant) of every parameter slot of a node."""
     for index in _SLOTS.get(node.op_type, ()):
-        if index < len(node.inputs):
-            yield from ((_role(node, index), v) for v in _origins(node.inputs[index], scanned))
+        if index < len(node.inputs) and not _is_table(node, index):
+            yield from ((_role(node, index), v) for v in origins.kernel(node.inputs[index]))
     if node.op_type == "BatchNormalization":
-        yield from (("state", v) for i in (3, 4) for v in _origins(node.inputs[i], scanned))
-    if node.op_type in ("Add", "Sub", "Mul") and len(node.inputs) == 2:
-        for mine, other in (node.inputs, node.inputs[::-1]):
-            if stored(other) is None and not list(_origins(other, scanned)):
-                yield from (
-                    ("bias" if node.op_type != "Mul" else "norm", v) for v in _operand(mine, node.op_type, scanned)
-                )
+        yield from (("state", v) for i in (3, 4) for v in origins.moved(node.inputs[i]))
+    if node.op_type in ("Add", "Sub") or (node.op_type == "Mul" and not origins.decided(node)):
+        role = "norm" if node.op_type == "Mul" else "bias"
+        for place, other in enumerate(node.inputs[::-1]):
+            if stored(other) is None and not list(origins.moved(other)) and not _is_table(node, place):
+                yield from ((role, v) for v in _operand(node.inputs[place], node.op_type, origins))
+
+
+def _is_table(node: ir.Node, place: int) -> bool:
+    given = node.inputs[place]
+    return node.op_type in _PRODUCTS and given is not None and is_frequency(node, given)
 
 
 def _role(node: ir.Node, index: int) -> str:
@@ -144,35 +140,9 @@ def _role(node: ir.Node, index: int) -> str:
     return "bias" if index == bias and node.op_type != "Einsum" else "weight"
 
 
-def _origins(value: ir.Value | None, scanned: Mapping[ir.Value, ir.Value]) -> Iterator[ir.Value]:
-    """The constants that reach `value` through ops that only move or quantize."""
-    if value is None:
-        return
-    value = scanned.get(value, value)
-    if stored(value) is not None:
-        yield value
-        return
-    node = value.producer()
-    if node is not None and (found := multiplied(node)) is not None:
-        yield found[0]
-    elif node is not None and node.op_type in MOVES:
-        for given in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
-            yield from _origins(given, scanned)
-
-
-def _scanned(model: ir.Model) -> dict[ir.Value, ir.Value]:
-    """What each sliced input of a Scan's body is a slice of: layers stacked along an axis are weights."""
-    found: dict[ir.Value, ir.Value] = {}
-    for node in graph.iter_nodes(model):
-        if node.op_type == "Scan" and (count := int(graph.attribute(node, "num_scan_inputs", 0))):
-            pairs = zip(node.attributes["body"].as_graph().inputs[-count:], node.inputs[-count:], strict=True)
-            found |= {inner: outer for inner, outer in pairs if outer is not None}
-    return found
-
-
-def _operand(value: ir.Value | None, op_type: str, scanned: Mapping[ir.Value, ir.Value]) -> Iterator[ir.Value]:
+def _operand(value: ir.Value | None, op_type: str, origins: Origins) -> Iterator[ir.Value]:
     """Constant operands beside an activation; Mul only by a vector (a scale), not by a table."""
-    for origin in _origins(value, scanned):
+    for origin in origins.moved(value):
         tensor = stored(origin)
         wide = 0 if tensor is None else sum(s > 1 for s in tensor.shape.numpy())
         if wide == 1 or (wide > 1 and op_type != "Mul"):

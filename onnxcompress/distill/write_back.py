@@ -18,8 +18,9 @@ from onnxcompress import graph
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.fake_quant import along, grown, to_grid
 from onnxcompress.distill.grids import Grid
+from onnxcompress.distill.origins import stored
 from onnxcompress.distill.untying import Twin
-from onnxcompress.distill.weights import Weight, stored
+from onnxcompress.distill.weights import Weight
 from onnxcompress.distill.working_copy import home, settle
 
 

@@ -13,7 +13,7 @@ from onnxcompress import graph
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.losses.base import Sample, Term
 from onnxcompress.distill.ops.dtypes import to_torch
-from onnxcompress.distill.weights import stored
+from onnxcompress.distill.origins import stored
 
 _PASS = {
     "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Add", "QuantizeLinear", "DequantizeLinear",
