@@ -11,36 +11,41 @@ import csv
 import hashlib
 import io
 import pickle
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import torch
 
+from onnxcompress import model_io
 from onnxcompress.distill.course import Point
+from onnxcompress.distill.distributed import World
+from onnxcompress.distill.job import Job
 from onnxcompress.errors import ResourceError, UsageError
 
-_VERSION = 1
+_VERSION = 2
+# Labels hashed at a time.
+_LABELS = 4096
 _FILE = "checkpoint.pt"
 _DAMAGE = (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)
 
 
-def fingerprint(
-    tensors: Sequence[torch.Tensor], teacher: ir.Model, samples: Mapping[str, np.ndarray], options: object
-) -> str:
-    """What a run is, in 64 letters: the student's weights, the teacher's, some samples, and the options."""
+def fingerprint(job: Job, processes: int) -> str:
+    """What a run is, in 64 letters: both models, samples with labels, options, and the files that these name."""
+    options = (replace(job.settings, resume=None), job.scope, processes)
     found = hashlib.sha256(repr(options).encode())
-    for tensor in tensors:
-        found.update(tensor.detach().cpu().numpy().tobytes())
-    for name, value in sorted(teacher.graph.initializers.items()):
-        found.update(name.encode())
-        if value.const_value is not None:
-            found.update(value.const_value.tobytes())
-    for name, array in sorted(samples.items()):
-        found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    for model in (job.student, job.teacher):
+        found.update(model_io.fingerprint(model).encode())
+    for source in (job.data, *([job.held_out] if job.held_out is not None else [])):
+        found.update(source.fingerprint().encode())
+        for start in range(0, len(source), _LABELS):
+            labels = source.labels(np.arange(start, min(start + _LABELS, len(source))))
+            found.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
+    for path in job.settings.ops:
+        found.update(Path(path).read_bytes())
     return found.hexdigest()
 
 
@@ -61,23 +66,30 @@ class Checkpoint:
     Args:
         folder: Made where it is not there.
         work: What the run is: students, teachers, samples and options that differ make another run.
-        writes: This process writes; all read.
+        processes: Those that train together: the first writes, all read.
 
     Raises:
         ResourceError: Where the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, work: str, *, writes: bool = True) -> None:
-        self._folder, self._work, self._writes = folder, work, writes
-        if writes:
+    def __init__(self, folder: Path, work: str, processes: World | None = None) -> None:
+        self._folder, self._work, self._world = folder, work, processes or World()
+        if self._world.rank == 0:
             self._make_folder()
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last; None where there is none.
+        """The state that was saved last; None where there is none. The first process saves only after all have looked.
 
         Raises:
-            UsageError: Where it belongs to another run, or cannot be read.
+            UsageError: Where it belongs to another run, cannot be read, or is not what the other processes see.
         """
+        state = self._read()
+        if self._world.all_equal(-1 if state is None else int(state["course"]["training"]["steps"])):
+            return state
+        why = "the processes find different states in it: they do not share that folder"
+        raise self._refused_state(why, "Give --resume a folder that all machines see under that name.")
+
+    def _read(self) -> dict[str, Any] | None:
         path = self._folder / _FILE
         if not path.exists():
             return None
@@ -86,8 +98,7 @@ class Checkpoint:
             version, work, state = saved["version"], saved["work"], saved["state"]
         if (version, work) != (_VERSION, self._work):
             why = "it was made with another student, teacher, data, seed, option or version"
-            hint = "Repeat the first command as it was, or give --resume another folder."
-            raise UsageError("cannot resume", where=str(path), why=why, hint=hint, code="USAGE-CHECKPOINT")
+            raise self._refused_state(why, "Repeat the first command as it was, or give --resume another folder.")
         with self.reading():
             sound = state["course"]["training"]["steps"] >= 0 and 0 < state["rate"] < np.inf
         if not sound:
@@ -107,11 +118,11 @@ class Checkpoint:
             raise self._damaged(f"{type(fault).__name__} while reading it") from fault
 
     def _damaged(self, why: str) -> UsageError:
-        hint, where = (
-            "Give --resume another folder, or delete that one and start again.",
-            self._folder / _FILE,
-        )
-        return UsageError("cannot resume", where=str(where), why=why, hint=hint, code="USAGE-CHECKPOINT")
+        return self._refused_state(why, "Give --resume another folder, or delete that one and start again.")
+
+    def _refused_state(self, why: str, hint: str) -> UsageError:
+        where = str(self._folder / _FILE)
+        return UsageError("cannot resume", where=where, why=why, hint=hint, code="USAGE-CHECKPOINT")
 
     def save(self, state: dict[str, Any], curve: Sequence[Point]) -> None:
         """Replace what was saved.
@@ -119,7 +130,7 @@ class Checkpoint:
         Raises:
             ResourceError: Where the disk refuses.
         """
-        if not self._writes:
+        if self._world.rank:
             return
         packed, text = io.BytesIO(), io.StringIO()
         torch.save({"version": _VERSION, "work": self._work, "state": state}, packed)

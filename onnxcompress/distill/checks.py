@@ -17,23 +17,16 @@ from onnxcompress.data import DataSource, looks_like_noise
 from onnxcompress.distill.batches import Run
 from onnxcompress.distill.comparison import is_quantized
 from onnxcompress.distill.losses.labels import IGNORED
-from onnxcompress.distill.outputs import Answer
+from onnxcompress.distill.outputs import FOR_CLASSES, UNDECIDED, Answer, entropy_shares
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.errors import DataError
 from onnxcompress.report import Finding, Severity
 
-# Mean entropy of the teacher's classes, as a share of log C, above which it is taken not to know the samples. Nine
-# trained classifiers: 0.03 to 0.41 on samples prepared as they were trained; wrongly scaled ones reach 0.88 to 0.98, or
-# fall into one class.
-_UNDECIDED = 0.8
 _ROW = 2
 _INTEGER = {
     "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulInteger16", "MatMulIntegerToFloat", "QGemm",
     "DynamicQuantizeMatMul",
 }  # fmt: skip
-# Fewer samples may all be of one class by chance.
-_FOR_CLASSES = 32
-
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -104,7 +97,7 @@ def check_evidence(evidence: Evidence) -> list[Finding]:
     found = list(_noise(evidence))
     for answer in evidence.answers:
         arrays = [made[answer.name] for made in evidence.made]
-        found += [*_same_for_all(answer, arrays), *_undecided(answer, arrays, evidence)]
+        found += [*_guessed(answer), *_same_for_all(answer, arrays), *_undecided(answer, arrays, evidence)]
     return found
 
 
@@ -250,7 +243,7 @@ def _same_for_all(answer: Answer, arrays: Sequence[np.ndarray]) -> Iterator[Find
         return
     if np.ptp(joined, axis=0).max(initial=0.0) <= 1e-5 * np.abs(joined).max(initial=0.0):
         message = f"the teacher gives the same {name!r} for all {count} samples: nothing can be learned from them"
-    elif answer.classes and joined.ndim == 2 and count >= _FOR_CLASSES and np.ptp(joined.argmax(1)) == 0:
+    elif answer.classes and joined.ndim == 2 and count >= FOR_CLASSES and np.ptp(joined.argmax(1)) == 0:
         message = (
             f"the teacher puts all {count} samples into class {int(joined[0].argmax())}: give samples of all kinds, "
             "prepared as it expects"
@@ -260,13 +253,25 @@ def _same_for_all(answer: Answer, arrays: Sequence[np.ndarray]) -> Iterator[Find
     yield Finding("DISTILL-TEACHER-CONSTANT", message, name, Severity.WARNING, {"samples": count})
 
 
+def _guessed(answer: Answer) -> Iterator[Finding]:
+    """What ends in a linear layer, and whose numbers are those of no classifier."""
+    if answer.guessed:
+        name = answer.name
+        message = (
+            f"{name!r} could be scores of classes, but as such the teacher's numbers would say nothing, or always the "
+            f"same: they are compared as values. --kind {name}=values says that they are; if they are classes, say "
+            f"{name}=classes, and prepare the samples as the model expects (--preset, --scale)"
+        )
+        yield Finding("DISTILL-VALUES", message, name, Severity.WARNING)
+
+
 def _undecided(answer: Answer, arrays: Sequence[np.ndarray], evidence: Evidence) -> Iterator[Finding]:
     """A teacher that finds all its classes about equally likely does not know what it sees."""
     if not answer.classes:
         return
-    found = np.concatenate([_entropies(answer, array) for array in arrays])
+    found = np.concatenate([entropy_shares(a, answer.axis, answer.teacher_kind) for a in arrays])
     share = float(found.mean())
-    if share <= _UNDECIDED:
+    if share <= UNDECIDED:
         return
     low, high = _span(evidence)
     message = (
@@ -276,16 +281,6 @@ def _undecided(answer: Answer, arrays: Sequence[np.ndarray], evidence: Evidence)
     )
     numbers: dict[str, float | int | str] = {"entropy": share, "low": low, "high": high, "samples": len(found)}
     yield Finding("DISTILL-TEACHER-UNDECIDED", message, answer.name, Severity.WARNING, numbers)
-
-
-def _entropies(answer: Answer, array: np.ndarray) -> np.ndarray:
-    """-sum p log p / log C of each sample, positions averaged."""
-    p = np.moveaxis(array.astype(np.float64), answer.axis, -1)
-    if answer.teacher_kind == "logits":
-        p = np.exp(p - p.max(-1, keepdims=True))
-    p = p / np.maximum(p.sum(-1, keepdims=True), 1e-30)
-    entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(-1) / np.log(p.shape[-1])
-    return entropy.reshape(len(entropy), -1).mean(1)
 
 
 def _span(evidence: Evidence) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,10 +12,10 @@ from onnxcompress import graph
 from onnxcompress.distill import taps as tapping
 from onnxcompress.distill.adoption import Adopted, is_renamed
 from onnxcompress.distill.losses.detection import Part, find_parts
-from onnxcompress.distill.outputs import Answer, classify
+from onnxcompress.distill.outputs import KINDS, Answer, classify, float_sources
 from onnxcompress.distill.taps import Tap
 from onnxcompress.distill.teacher import Teacher
-from onnxcompress.errors import ModelError
+from onnxcompress.errors import ModelError, UsageError
 from onnxcompress.runtime_options import RuntimeOptions
 
 _MAP = 3
@@ -62,6 +62,9 @@ def compare(
     sizes: Mapping[str, tuple[int, ...]],
     feeds: Mapping[str, np.ndarray],
     runtime: RuntimeOptions,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    labels: bool = False,
 ) -> Comparison:
     """Match the tensors of both by name and size.
 
@@ -71,9 +74,12 @@ def compare(
         sizes: Sizes of the student's float tensors for `feeds`.
         feeds: Some samples.
         runtime: How both run.
+        kinds: ``classes`` or ``values`` of outputs that the user knows about.
+        labels: The data has class ids.
 
     Raises:
         ModelError: Where no output can be compared.
+        UsageError: Where `kinds` names no output.
     """
     teacher, known = adopted.teacher, tensor_names(adopted.teacher)
     sizes = {name: size for name, size in sizes.items() if 0 not in size}
@@ -88,7 +94,9 @@ def compare(
     full = {n: a.shape for n, a in tensors.items()}
     taps = _taps(student, adopted, names, sizes, full)
     views = {t.name: t.teacher_view(tensors[t.name]) for t in taps}
-    answers = _answers(student, teacher, {n: tensors[n] for n in outputs}, sizes, feeds, runtime)
+    known_kinds = _behind_outputs(student, kinds or {}, outputs)
+    found = {n: tensors[n] for n in outputs}
+    answers = _answers(student, teacher, found, sizes, feeds, runtime, known_kinds, labels=labels)
     power = powers({n: tensors[n] for n in outputs} | views)
     widths = {a.name: sizes[a.name][a.axis] for a in answers if a.foreign}
     return Comparison(answers, tuple(taps), power, find_parts(answers, tensors), widths)
@@ -121,20 +129,44 @@ def _answers(
     sizes: Mapping[str, tuple[int, ...]],
     feeds: Mapping[str, np.ndarray],
     runtime: RuntimeOptions,
+    kinds: Mapping[str, str],
+    *,
+    labels: bool,
 ) -> tuple[Answer, ...]:
     """The answers by the teacher's kind; of a student that is no copy of it, by its own kind too."""
     differing = {n: _foreign_axis(n, sizes[n], a.shape) for n, a in tensors.items() if a.shape != sizes[n]}
-    theirs = classify(teacher, tensors, feeds)
+    theirs = classify(teacher, tensors, feeds, kinds=kinds, labels=labels)
     if not differing and not is_renamed(teacher):
         return tuple(theirs)
-    mine = classify(student, Teacher(student, list(tensors), (), runtime).arrays(feeds), feeds)
+    made = Teacher(student, list(tensors), (), runtime).arrays(feeds)
+    mine = classify(student, made, feeds, kinds=kinds, labels=labels)
     return tuple(_both(a, b, differing.get(a.name)) for a, b in zip(mine, theirs, strict=True))
 
 
 def _both(mine: Answer, theirs: Answer, differing: int | None) -> Answer:
     kind = "values" if not theirs.classes else mine.kind if mine.classes else "logits"
     axis = theirs.axis if differing is None else differing
-    return Answer(mine.name, kind, axis, theirs.kind, foreign=differing is not None)
+    return Answer(mine.name, kind, axis, theirs.kind, foreign=differing is not None, guessed=theirs.guessed)
+
+
+def _behind_outputs(student: ir.Model, kinds: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+    """The kinds by the float tensors that stand for the outputs.
+
+    Raises:
+        UsageError: Where a name is no output.
+    """
+    behind = {output.name or "": [v.name or "" for v in float_sources(output)] for output in student.graph.outputs}
+    found: dict[str, str] = {}
+    for name, kind in kinds.items():
+        places = [n for n in behind.get(name, [name]) if n in known]
+        if not places or kind not in KINDS:
+            why = f"{name!r} is no output that is compared" if not places else f"there is no kind {kind!r}"
+            hint = f"Give OUTPUT=classes or OUTPUT=values; outputs are {', '.join(behind)}."
+            raise UsageError(
+                "cannot tell what an output is", where="option kind", why=why, hint=hint, code="USAGE-KIND"
+            )
+        found |= dict.fromkeys(places, kind)
+    return found
 
 
 def _foreign_axis(name: str, mine: tuple[int, ...], theirs: tuple[int, ...]) -> int:

@@ -76,6 +76,10 @@ def distill(job: Job) -> list[Finding]:
         return _Distillation(job, processes, adopted).run()
 
 
+def _kinds(texts: tuple[str, ...]) -> dict[str, str]:
+    return parse_pairs(texts, "--kind", form="OUTPUT=classes or OUTPUT=values")
+
+
 class _Distillation:
     """The stages, and what they share."""
 
@@ -93,7 +97,9 @@ class _Distillation:
         self.probed = np.sort(probed)
         self.probe = parts_of(job.student, self.train, self.probed, job.settings.batch_size)
         feeds = self.probe[0].feeds
-        self.pair = compare(self.bridge.model, adopted, self.bridge.specialise(feeds).sizes, feeds, job.runtime)
+        labels, kinds = self.probe[0].labels is not None, _kinds(job.settings.kind)
+        sizes = self.bridge.specialise(feeds).sizes
+        self.pair = compare(self.bridge.model, adopted, sizes, feeds, job.runtime, kinds=kinds, labels=labels)
 
     def run(self) -> list[Finding]:
         """Repair, train, judge, write."""
@@ -222,12 +228,10 @@ class _Distillation:
 
     def _keeper(self) -> Checkpoint | None:
         """Where the run is saved, where that was asked for."""
-        settings, samples = self.settings, self.probe[0].feeds
-        if settings.resume is None:
+        folder = self.settings.resume
+        if folder is None:
             return None
-        options = (replace(settings, resume=None), self.job.scope, len(self.train), self.world.size)
-        work = fingerprint(self.start, self.job.teacher, samples, options)
-        return Checkpoint(settings.resume, work, writes=self.world.rank == 0)
+        return Checkpoint(folder, fingerprint(self.job, self.world.size), self.world)
 
     def _pace(self, part: float = 1.0) -> Pace:
         """What steps and time are left, or a part of them."""

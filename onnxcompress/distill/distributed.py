@@ -72,6 +72,15 @@ class World:
             dist.broadcast_object_list(values, 0)
         return values[0]
 
+    def all_equal(self, value: int) -> bool:
+        """True in every process where all have the same number; none goes on before all have asked."""
+        if self.size == 1:
+            return True
+        found = torch.tensor([value, -value])
+        with self._together():
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return int(found[0]) == -int(found[1])
+
     @contextmanager
     def _together(self) -> Generator[None]:
         """Around an exchange: where another process is gone, its failure becomes this one's.

@@ -156,8 +156,7 @@ class Examiner:
         mine, labels = student[answer.name], run.labels
         assert labels is not None
         known = labels != IGNORED
-        error = float(label_error(mine, labels, answer)) if bool(known.any()) else 0.0
-        return error, (mine.argmax(answer.axis) == labels)[known]
+        return float(label_error(mine, labels, answer)), (mine.argmax(answer.axis) == labels)[known]
 
     def _error(self, answer: Answer, student: Tensors, teacher: Tensors, labels: torch.Tensor | None) -> float:
         mine, theirs = student[answer.name], teacher[answer.name]

@@ -20,6 +20,9 @@ from onnxcompress.distill.losses.squares import Squares
 from onnxcompress.distill.losses.standard import Standardised
 from onnxcompress.distill.losses.transfer import Transfer
 
+# A term that is about zero at the start would outweigh all others at its first move.
+_LEAST = 1e-4
+
 
 @dataclass
 class Objective:
@@ -61,7 +64,7 @@ class Objective:
             part.prepare(samples)
 
     def _unit(self, part: Term) -> float:
-        return max(self.first.get(part.name, 1.0), 1e-12) if part.relative else 1.0
+        return max(self.first.get(part.name, 1.0), _LEAST) if part.relative else 1.0
 
 
 def build(

@@ -13,6 +13,8 @@ from onnxcompress.distill.weights import Weight
 CLIP = 5.0
 # A weight tensor with at least this share of exact zeros was pruned on purpose: the zeros stay.
 _SPARSE = 0.2
+# On a grid zeros must be so many times as frequent as the numbers on either side.
+_LONELY = 3.0
 
 Chosen = Sequence[tuple[Weight, torch.nn.Parameter]]
 
@@ -41,7 +43,7 @@ class Stepper:
         world: World | None = None,
     ) -> None:
         self._chosen, self._world = list(chosen), world or World()
-        self._masks = [(p, p.detach() != 0) for _, p in chosen if _is_sparse(p)]
+        self._masks = [(p, p.detach() != 0) for w, p in chosen if _is_sparse(w, p)]
         # A scale gathers the gradients of a whole tensor: clipped together with weights, it would still them.
         kinds = [[p for w, p in chosen if (w.role == "scale") is scale] for scale in (False, True)]
         self._groups = [group for group in [*kinds, list(extra)] if group]
@@ -128,8 +130,14 @@ def _optimizer(name: str, groups: list[list[torch.nn.Parameter]]) -> torch.optim
     return torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.999), weight_decay=0.0)
 
 
-def _is_sparse(parameter: torch.nn.Parameter) -> bool:
-    if parameter.ndim < 2:
+def _is_sparse(weight: Weight, parameter: torch.nn.Parameter) -> bool:
+    """True where zeros were made on purpose; a coarse grid has many by rounding, and about as many next to them."""
+    numbers = parameter.detach()
+    if numbers.ndim < 2:
         return False
-    share = float((parameter.detach() == 0).float().mean())
-    return _SPARSE <= share < 1.0
+    share = float((numbers == 0).float().mean())
+    if not _SPARSE <= share < 1.0 or weight.grid is None:
+        return _SPARSE <= share < 1.0
+    step = torch.as_tensor(weight.grid.scale).to(numbers)
+    beside = float(((numbers.abs() / step).round() == 1).float().mean()) / 2
+    return share > _LONELY * beside

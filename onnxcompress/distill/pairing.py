@@ -59,8 +59,11 @@ class _Side:
         return ModelError("teacher and student do not fit", where=where, why=why, hint=hint, code="MODEL-TEACHER")
 
 
-def parse_pairs(texts: Iterable[str], flag: str, *, same: bool = False) -> dict[str, str]:
-    """``STUDENT=TEACHER`` texts as a mapping; with `same` a name alone stands for both.
+_NAMES = "STUDENT=TEACHER with the tensor's name in each model"
+
+
+def parse_pairs(texts: Iterable[str], flag: str, *, same: bool = False, form: str = _NAMES) -> dict[str, str]:
+    """``STUDENT=TEACHER`` texts, or others of that `form`, as a mapping; with `same` a name alone stands for both.
 
     Raises:
         UsageError: Where a text is no pair.
@@ -69,7 +72,7 @@ def parse_pairs(texts: Iterable[str], flag: str, *, same: bool = False) -> dict[
     for text in texts:
         mine, found, theirs = text.partition("=")
         if not mine or (found and not theirs) or not (found or same):
-            hint = f"Write {flag} STUDENT=TEACHER with the tensor's name in each model."
+            hint = f"Write {flag} {form}."
             raise UsageError(f"{text!r} is no pair of names", where=f"option {flag}", hint=hint, code="USAGE-PAIR")
         pairs[mine] = theirs or mine
     return pairs

@@ -35,6 +35,7 @@ class Settings:
         map_teacher: The same for inputs.
         teacher_rate: The teacher's learning rate as a factor on the student's; 0 for a frozen teacher.
         resume: Folder where the run is saved, and gone on with where one is there; None for none.
+        kind: ``OUTPUT=classes`` or ``OUTPUT=values``, where the numbers do not tell.
         until: Tensors of both up to which they are compared and trained; the rest stays.
         ops: Python files with torch forms of further operators.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -66,6 +67,7 @@ class Settings:
     map_teacher: tuple[str, ...] = ()
     teacher_rate: float = 0.0
     resume: Path | None = None
+    kind: tuple[str, ...] = ()
     until: tuple[str, ...] = ()
     ops: tuple[str, ...] = ()
     device: str = "auto"

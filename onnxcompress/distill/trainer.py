@@ -214,9 +214,15 @@ class _Drive:
             return False
         fine = self._trainer.step(self.stepper, next(self._batches), self._rate * one_cycle(done), training)
         measured = self._course.after_step(self._pace.done(training.steps, self._seconds()), fine=fine)
-        if measured or time.perf_counter() - self._saved > _SAVED_EVERY:
+        if measured or self._is_time():
             self._save()
         return True
+
+    def _is_time(self) -> bool:
+        """By the first process's clock: saving is an exchange that all take part in."""
+        if self._keeper is None:
+            return False
+        return self._trainer.world.agree(time.perf_counter() - self._saved > _SAVED_EVERY)
 
     def expected(self) -> int:
         """How many steps there will be, as it looks now."""

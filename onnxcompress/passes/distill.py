@@ -30,7 +30,7 @@ class Distill(Pass):
         None, "Time for everything, as 90s, 3m or 1h; how much is learned then varies with the machine."
     )
     batch_size: int = option(64, "Samples in one step.")
-    lr: str | float = option("auto", "Peak learning rate: a number, or auto for a short trial of three.")
+    lr: str | float = option("auto", "Peak learning rate: a number, or auto for short trials of up to four.")
     loss: str = option(
         "auto",
         "auto, or terms with weights, e.g. hints:0.8,kl:0.2 or std:1@T=2: hints (inner tensors), at (attention), kl "
@@ -58,6 +58,9 @@ class Distill(Pass):
     )
     pair: tuple[str, ...] = option((), "Output of the student and the teacher's that it follows: STUDENT=TEACHER.")
     map_teacher: tuple[str, ...] = option((), "Input of the student and the teacher's it feeds too: STUDENT=TEACHER.")
+    kind: tuple[str, ...] = option(
+        (), "What an output is where its numbers do not tell: OUTPUT=classes, or OUTPUT=values (regression, embedding)."
+    )
     until: tuple[str, ...] = option(
         (), "Compare and train the part up to this tensor only; the rest stays, whatever its operators."
     )

@@ -8,7 +8,7 @@ compared place by place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +36,7 @@ class Part:
         kind: ``scores`` (sigmoid), ``classes`` (softmax) or ``boxes``.
         scale: Size of a box's numbers: the teacher's root mean square.
         background: Of classes, the column that says that nothing is there.
+        presence: Of boxes, the teacher's mean score at their places.
     """
 
     answer: Answer
@@ -44,6 +45,7 @@ class Part:
     kind: str
     scale: float = 1.0
     background: int = 0
+    presence: float = 1.0
 
     def of(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The columns, last axis, of places [batch, place, column]."""
@@ -53,11 +55,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Detection(Term):
-    """Mean over score parts of BCE(s, t) - BCE(t, t), and over box parts of sum w smoothL1((s - t)/r) / sum w.
+    """Mean over score parts of BCE(s, t) - BCE(t, t), and over box parts of mean w smoothL1((s - t)/r) / m.
 
     t are probabilities, so BCE(sigmoid(z_s), sigmoid(z_t)) has the gradient s - t in the logit z_s; what it cannot go
-    below is taken off. w is the largest score of the teacher at that place (of several outputs their product), r its
-    root mean square.
+    below is taken off. w is the largest score of the teacher at that place (of several outputs their product), m its
+    mean over some samples, so that parts of a batch add up to the whole, r the root mean square of its boxes.
 
     Attributes:
         parts: The columns of all outputs.
@@ -86,11 +88,10 @@ class Detection(Term):
 
     def _box(self, part: Part, sample: Sample) -> torch.Tensor:
         mine, theirs = part.of(sample.student), part.of(sample.teacher)
-        weight = self._weight(theirs, sample.teacher)
         error = nnf.smooth_l1_loss(mine / part.scale, theirs / part.scale, reduction="none").mean(-1)
-        return (weight * error).sum() / weight.sum().clamp(min=_EDGE)
+        return (self.weight(theirs, sample.teacher) * error).mean() / part.presence
 
-    def _weight(self, boxes: torch.Tensor, teacher: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def weight(self, boxes: torch.Tensor, teacher: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The teacher's score at each place of `boxes`."""
         weight = torch.ones_like(boxes[..., 0])
         for part in (p for p in self.parts if p.kind != "boxes"):
@@ -114,7 +115,15 @@ def find_parts(answers: Sequence[Answer], arrays: Mapping[str, np.ndarray]) -> t
     softmax classes is the likeliest of them.
     """
     parts = tuple(p for a in answers for p in _parts(a, arrays[a.name]))
-    return parts if any(p.kind != "boxes" for p in parts) else ()
+    if not any(p.kind != "boxes" for p in parts):
+        return ()
+    teacher = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
+    return tuple(p if p.kind != "boxes" else _with_presence(p, Detection(parts), teacher) for p in parts)
+
+
+def _with_presence(part: Part, loss: Detection, teacher: Mapping[str, torch.Tensor]) -> Part:
+    mean = float(loss.weight(part.of(teacher), teacher).mean())
+    return replace(part, presence=max(mean, _EDGE))
 
 
 def _parts(answer: Answer, array: np.ndarray) -> Iterator[Part]:

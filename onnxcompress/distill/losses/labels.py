@@ -16,11 +16,13 @@ IGNORED = -100
 
 
 def label_error(student: torch.Tensor, labels: torch.Tensor, answer: Answer) -> torch.Tensor:
-    """Mean cross-entropy of class ids along the class axis."""
+    """Mean cross-entropy of class ids along the class axis; what has none counts as 0, so that parts add up."""
     moved = student.movedim(answer.axis, 1) if student.ndim > 2 else student
-    if answer.kind == "probabilities":
-        return nnf.nll_loss(moved.clamp(min=1e-7).log(), labels, ignore_index=IGNORED)
-    return nnf.cross_entropy(moved, labels, ignore_index=IGNORED)
+    logits = moved.clamp(min=1e-7).log() if answer.kind == "probabilities" else moved
+    entropy = nnf.nll_loss if answer.kind == "probabilities" else nnf.cross_entropy
+    if bool((labels != IGNORED).all()):
+        return entropy(logits, labels)
+    return entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / labels.numel()
 
 
 @dataclass(frozen=True)
