@@ -64,6 +64,12 @@ class Origins:
             for given in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
                 yield from self.moved(given)
 
+    def is_moved(self, value: ir.Value | None) -> bool:
+        """True where nothing but constants that are moved makes `value`."""
+        if value is None or stored(value) is not None:
+            return value is not None
+        return value in self._decided and any(True for _ in self.moved(value))
+
     def kernel(self, value: ir.Value | None) -> list[ir.Value]:
         """The constants that a parameter is moved from, or else computed from."""
         found = list(self.moved(value))
@@ -74,6 +80,21 @@ def is_frequency(node: ir.Node, value: ir.Value) -> bool:
     """True where `node` multiplies a constant behind `value` with positions, and angles come of it."""
     others = [given for given in node.inputs if given is not None and given is not value]
     return bool(others) and _become_angles(node) and all(_is_counted(given) for given in others)
+
+
+def is_turning(node: ir.Node, table: ir.Value) -> bool:
+    """True where `node` looks up sines or cosines that something is multiplied with: 1, or 0, at the first position."""
+    tensor, readers = stored(table), _behind_moves(node)
+    if tensor is None or tensor.size < 2 or not readers or any(reader.op_type != "Mul" for reader in readers):
+        return False
+    numbers = tensor.numpy()
+    return bool((np.abs(numbers) <= 1).all() and ((numbers[0] == 1).all() or (numbers[0] == 0).all()))
+
+
+def _behind_moves(node: ir.Node) -> list[ir.Node]:
+    """What reads a node's results, behind ops that only move them."""
+    readers = [use.node for out in node.outputs for use in out.uses()]
+    return [last for r in readers for last in (_behind_moves(r) if r.op_type in MOVES else [r])]
 
 
 def _scanned(model: ir.Model) -> Mapping[ir.Value, ir.Value]:

@@ -1,10 +1,10 @@
 """Which numbers of a graph are weights: a raw ONNX file does not say.
 
-A weight is a floating-point constant of more than one element that reaches a parameter slot (`_SLOTS`) directly,
-through ops that only move or quantize it, or by arithmetic with other constants (see `origins`); or a constant operand
-of Add, Sub or Mul beside an activation. Frequencies of angles are none. An integer constant on a grid is a weight too
-(see `grids`). Running statistics of batch normalization are state.
-Constants may be initializers of any scope or Constant nodes.
+A weight is a floating-point constant that reaches a parameter of an operator (see `slots`) directly, through ops that
+only move or quantize it, or by arithmetic with other constants (see `origins`); or a constant operand of Add, Sub or
+Mul beside an activation; or a token that is put before those of a sample. No weights are the frequencies and tables of
+angles, masks, and counts such as strides. An integer constant on a grid is a weight too (see `grids`). Running
+statistics of batch normalization are state. Constants may be initializers of any scope or Constant nodes.
 """
 
 from __future__ import annotations
@@ -12,55 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcompress import graph
 from onnxcompress.distill.grids import Grid, grid_of, is_on_grid
 from onnxcompress.distill.ops.dtypes import QUANT_RANGE
-from onnxcompress.distill.origins import Origins, is_frequency, stored
+from onnxcompress.distill.origins import Origins, is_frequency, is_turning, stored
+from onnxcompress.distill.slots import slots_of
 from onnxcompress.report import Finding, Severity
 
-_SLOTS: dict[str, tuple[int, ...]] = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "FusedConv": (1, 2),
-    "Gemm": (0, 1, 2),
-    "MatMul": (0, 1),
-    "FusedMatMul": (0, 1),
-    "BatchNormalization": (1, 2),
-    "LayerNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "GroupNormalization": (1, 2),
-    "RMSNormalization": (1,),
-    "SimplifiedLayerNormalization": (1,),
-    "SkipLayerNormalization": (2, 3, 4),
-    "SkipSimplifiedLayerNormalization": (2, 3),
-    "PRelu": (1,),
-    "LSTM": (1, 2, 3),
-    "GRU": (1, 2, 3),
-    "RNN": (1, 2, 3),
-    "Gather": (0,),
-    "Einsum": (0, 1, 2),
-    "BiasGelu": (1,),
-    "FastGelu": (1,),
-    "Attention": (1, 2),
-    "MatMulNBits": (1, 5),
-}
-_LINEAR = {
-    "Conv",
-    "ConvTranspose",
-    "Gemm",
-    "MatMul",
-    "LSTM",
-    "GRU",
-    "RNN",
-    "FusedConv",
-    "FusedMatMul",
-    "Attention",
-    "MatMulNBits",
-}
 _PRODUCTS = {"Mul", "MatMul", "Einsum"}
-_NORMS = {name for name in _SLOTS if name.endswith("Normalization")}
+# What is added to scores at least to hide them.
+_HIDDEN = -1e4
+_TOKENS = 3
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 
 
@@ -115,29 +80,26 @@ def parameter_places(model: ir.Model) -> Places:
 
 
 def _parameters(node: ir.Node, origins: Origins) -> Iterator[tuple[str, ir.Value]]:
-    """(role, constant) of every parameter slot of a node."""
-    for index in _SLOTS.get(node.op_type, ()):
-        if index < len(node.inputs) and not _is_table(node, index):
-            yield from ((_role(node, index), v) for v in origins.kernel(node.inputs[index]))
+    """(role, constant) of every parameter of a node."""
+    for place, role in slots_of(node).roles.items():
+        if place < len(node.inputs) and not _is_angle(node, place):
+            yield from ((role, v) for v in origins.kernel(node.inputs[place]))
     if node.op_type == "BatchNormalization":
         yield from (("state", v) for i in (3, 4) for v in origins.moved(node.inputs[i]))
     if node.op_type in ("Add", "Sub") or (node.op_type == "Mul" and not origins.decided(node)):
         role = "norm" if node.op_type == "Mul" else "bias"
         for place, other in enumerate(node.inputs[::-1]):
-            if stored(other) is None and not list(origins.moved(other)) and not _is_table(node, place):
+            if not origins.is_moved(other) and not _is_angle(node, place):
                 yield from ((role, v) for v in _operand(node.inputs[place], node.op_type, origins))
+    if node.op_type == "Concat":
+        yield from (("bias", v) for v in _tokens(node, origins))
 
 
-def _is_table(node: ir.Node, place: int) -> bool:
+def _is_angle(node: ir.Node, place: int) -> bool:
     given = node.inputs[place]
+    if node.op_type == "Gather":
+        return given is not None and is_turning(node, given)
     return node.op_type in _PRODUCTS and given is not None and is_frequency(node, given)
-
-
-def _role(node: ir.Node, index: int) -> str:
-    if node.op_type in _NORMS:
-        return "norm"
-    bias = {"LSTM": 3, "GRU": 3, "RNN": 3, "MatMulNBits": 5}.get(node.op_type, 2)
-    return "bias" if index == bias and node.op_type != "Einsum" else "weight"
 
 
 def _operand(value: ir.Value | None, op_type: str, origins: Origins) -> Iterator[ir.Value]:
@@ -145,8 +107,31 @@ def _operand(value: ir.Value | None, op_type: str, origins: Origins) -> Iterator
     for origin in origins.moved(value):
         tensor = stored(origin)
         wide = 0 if tensor is None else sum(s > 1 for s in tensor.shape.numpy())
-        if wide == 1 or (wide > 1 and op_type != "Mul"):
+        if (wide == 1 or (wide > 1 and op_type != "Mul")) and tensor is not None and not _is_given(tensor):
             yield origin
+
+
+def _is_given(tensor: ir.TensorProtocol) -> bool:
+    """True for what is no result of learning: masks, and counts (strides, places on a grid), whole or halved."""
+    if tensor.dtype not in _FLOATS:
+        return False
+    numbers = tensor.numpy().astype(np.float64)
+    if numbers.min() <= _HIDDEN:
+        return True
+    return bool(np.ptp(numbers) > 0 and (2 * numbers == np.rint(2 * numbers)).all())
+
+
+def _tokens(node: ir.Node, origins: Origins) -> Iterator[ir.Value]:
+    """Learned tokens (of the class, registers) that are put before those of a sample: 1 x count x width."""
+    beside = any(not origins.is_moved(given) for given in node.inputs)
+    if not beside or int(graph.attribute(node, "axis", 0)) not in (1, -2):
+        return
+    for given in node.inputs:
+        for origin in origins.moved(given) if origins.is_moved(given) else ():
+            tensor = stored(origin)
+            sizes = () if tensor is None else tensor.shape.numpy()
+            if len(sizes) == _TOKENS and sizes[0] == 1 < sizes[2] and tensor is not None and not _is_given(tensor):
+                yield origin
 
 
 def _drop_late_tables(model: ir.Model, uses: Places) -> None:
@@ -155,9 +140,8 @@ def _drop_late_tables(model: ir.Model, uses: Places) -> None:
 
     def before_linear(node: ir.Node) -> bool:
         """True where a linear op lies downstream; nodes are visited in reverse topological order."""
-        return any(
-            use.node.op_type in _LINEAR or learned.get(use.node, False) for out in node.outputs for use in out.uses()
-        )
+        readers = (use.node for out in node.outputs for use in out.uses())
+        return any(slots_of(reader).linear or learned.get(reader, False) for reader in readers)
 
     for scope in graph.scopes(model):
         for node in reversed(list(scope)):
@@ -175,7 +159,8 @@ def _weight(value: ir.Value, role: str, node: ir.Node) -> Weight | Finding | Non
     if tensor is None:
         return None
     if tensor.dtype in _FLOATS:
-        return Weight(name, value, role, node.name or "") if tensor.size > 1 or role == "state" else None
+        own = role == "state" or bool(slots_of(node).roles)  # a single number elsewhere is part of a formula
+        return Weight(name, value, role, node.name or "") if tensor.size > 1 or own else None
     if tensor.dtype not in QUANT_RANGE or not all(is_on_grid(use.node, use.idx) for use in value.uses()):
         return None
     grids = [grid_of(use.node, tensor) for use in value.uses()]

@@ -15,9 +15,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from builders.distill_models import pictures, residual, with_cut_blocks
+from builders.distill_models import model, pictures, residual, with_cut_blocks
 
 from onnxcompress import model_io
+from onnxcompress.data import ArraySource
 from onnxcompress.distill import checkpoint as checkpoints
 from onnxcompress.distill.distillation import Job, distill
 from onnxcompress.distill.settings import Settings
@@ -125,6 +126,30 @@ def test_a_step_or_a_rate_that_is_none_is_refused(tmp_path: Path, steps: int, ra
     torch.save(saved, tmp_path / "checkpoint.pt")
     with pytest.raises(UsageError, match="its step or its rate is none"):
         run(settings)
+
+
+TEXT = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 2] x) => (float[N, 2] y) { w = Constant <value_floats = [1.0, {W}]> ()  h = Mul (x, w)  y = {OP} (h) }"""
+
+
+def net(weight: str = "2.0", op: str = "Relu") -> ir.Model:
+    return model(TEXT.replace("{W}", weight).replace("{OP}", op), {})
+
+
+def kept(**changed: Any) -> str:
+    data = {name: changed.pop(name, None) for name in ("labels", "held_out")}
+    x, y = pictures(8).read(range(8))["x"], np.arange(8) if data["labels"] is None else data["labels"]
+    ours: dict[str, Any] = {"student": net(), "teacher": net(), "held_out": data["held_out"], **changed}
+    return checkpoints.fingerprint(Job(data=ArraySource({"x": x}, y), settings=Settings(), **ours), 1)
+
+
+def test_a_run_is_known_by_all_that_goes_into_it() -> None:
+    assert kept() == kept()
+    others = [
+        kept(student=net("3.0")), kept(teacher=net("3.0")), kept(teacher=net(op="Tanh")), kept(labels=np.ones(8)),
+        kept(held_out=pictures(4)), kept(scope=Scope(only=("op:Mul",))),
+    ]  # fmt: skip
+    assert len({kept(), *others}) == 1 + len(others)
 
 
 def test_a_run_over_other_nodes_is_another_run(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,42 @@ def test_tokens_are_classes_where_the_last_axis_counts_words(words, kind):
     made, feeds = model(text, weights), {"x": rng.integers(0, 7, (2, 5))}
     (answer,) = classify(made, Session(made).run(feeds), feeds)
     assert (answer.kind, answer.axis) == (kind, 2 if kind == "logits" else -1)
+
+
+LINEAR = HEAD + "net (float[N, 6] x) => (float[N, 4] {OUT}) { {OUT} = Gemm (x, w, b) }"
+
+
+def answer(scale: float, shift: float, out: str = "y", **known: Any) -> Answer:
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(6, 4)) * scale, "b": np.array([0, 0, 0, shift])}
+    made = model(LINEAR.replace("{OUT}", out), {n: a.astype(np.float32) for n, a in weights.items()})
+    feeds = {"x": rng.normal(size=(known.pop("rows", 64), 6)).astype(np.float32)}
+    (found,) = classify(made, Session(made).run(feeds), feeds, **known)
+    return found
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(0.1, 0.0), (1.0, 50.0)], ids=["undecided", "one class"])
+def test_a_row_whose_numbers_say_no_class_holds_values(scale: float, shift: float) -> None:
+    assert (answer(scale, shift).kind, answer(scale, shift).guessed) == ("values", True)
+    assert not answer(scale, shift, kinds={"y": "values"}).guessed
+    for known in ({"kinds": {"y": "classes"}}, {"labels": True}, {"out": "logits"}, {"rows": 8}):
+        assert answer(scale, shift, **known).kind == "logits"
+
+
+def test_a_row_that_is_sure_of_its_classes_holds_classes_unless_the_user_knows_better() -> None:
+    assert answer(3.0, 0.0).kind == "logits"
+    assert answer(3.0, 0.0, kinds={"y": "values"}) == Answer("y", "values")
+
+
+@pytest.mark.parametrize(("opset", "axis"), [(9, 1), (12, 1), (13, 3)])
+def test_a_softmax_of_an_old_opset_reads_from_axis_1(opset: int, axis: int) -> None:
+    text = f"""<ir_version: 7, opset_import: ["" : {opset}]>
+    net (float[N, 3, 4, 4] x) => (float[N, 5, 1, 1] y) {{
+        c = Conv (x, w)  p = GlobalAveragePool (c)  y = Softmax (p) }}"""
+    made = model(text, PLANES)
+    feeds = {"x": np.random.default_rng(1).normal(size=(2, 3, 4, 4)).astype(np.float32)}
+    (found,) = classify(made, Session(made, taps=["p"]).run(feeds, ["p"]), feeds)
+    assert (found.kind, found.axis) == (("logits", 1) if axis == 1 else ("values", -1))
 
 
 def test_soft_targets_are_those_of_the_paper():

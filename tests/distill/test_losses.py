@@ -15,6 +15,7 @@ from onnxcompress.distill.losses.detection import Detection, find_parts
 from onnxcompress.distill.losses.entropy import Entropy
 from onnxcompress.distill.losses.head import HeadNorm, find_heads
 from onnxcompress.distill.losses.hints import Hints
+from onnxcompress.distill.losses.labels import label_error
 from onnxcompress.distill.losses.projection import fitted, pooled
 from onnxcompress.distill.losses.soft import SoftTargets
 from onnxcompress.distill.losses.squares import squared_error
@@ -206,8 +207,27 @@ class TestMatrix:
             Transfer((Answer("y", "logits", 1),), {}).prepare([given])
 
 
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_labels_to_pass_over_count_as_nothing_and_parts_add_up(kind: str):
+    given, labels = torch.from_numpy(softmax(numbers(6, 4), 1)), torch.tensor([0, -100, 3, -100, -100, 1])
+    answer = Answer("y", kind, 1)
+    whole = label_error(given, labels, answer)
+    parts = [label_error(given[a:b], labels[a:b], answer) * (b - a) / 6 for a, b in ((0, 3), (3, 5), (5, 6))]
+    torch.testing.assert_close(torch.stack(parts).sum(), whole)
+    given.requires_grad_(True)
+    nothing = label_error(given, torch.full((6,), -100), answer)
+    assert float(nothing.detach()) == 0
+    assert bool(torch.autograd.grad(nothing, given)[0].isfinite().all())
+
+
 class TestDetection:
     """Scores and boxes before suppression."""
+
+    def test_parts_of_a_batch_add_up(self):
+        s, t = self.heads(0), self.heads(1)
+        term = Detection(find_parts((Answer("y", "values"),), {"y": t}))
+        whole = term.value(sample(s, t))
+        torch.testing.assert_close(sum(term.value(sample(s[i : i + 1], t[i : i + 1])) for i in (0, 1)) / 2, whole)
 
     def heads(self, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)

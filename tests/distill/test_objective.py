@@ -36,6 +36,13 @@ class Learned(Term):
         return [self.weight]
 
 
+def test_a_term_that_starts_at_nothing_does_not_drown_the_others() -> None:
+    objective = build({"hints": 0.8, "kl": 0.2}, PAIR)
+    objective.first.update({"hints": 1e-13, "kl": 0.2})
+    far = Sample({"y": torch.ones(2, 2), "f": torch.full((2, 2), 0.01)}, {"y": torch.eye(2), "f": torch.zeros(2, 2)})
+    assert float(objective.value(far)) < 1.0
+
+
 def sample() -> Sample:
     torch.manual_seed(0)
     student, teacher = ({"y": torch.randn(6, 3), "f": torch.randn(6, 5)} for _ in range(2))
