@@ -49,6 +49,8 @@ class TorchGraph:
         return self.module(*[to_torch(feeds[name]) for name in self.inputs])
 
 
+# Modules kept, one for each size of samples.
+_KEPT = 64
 Alter = Callable[[TorchGraph, bool], TorchGraph]
 """Gets a module, and whether it takes training steps; gives an altered one."""
 
@@ -148,6 +150,8 @@ class Bridge:
             )
             made = _record(recorder, self.model, feeds, taps)
             give_back()
+            while len(self._cache) >= _KEPT:  # the oldest: samples of many sizes would fill the memory
+                self._cache.pop(next(iter(self._cache)))
             self._cache[key] = made if self._alter is None else self._alter(made, live)
         return self._cache[key]
 

@@ -16,13 +16,12 @@ from onnxcompress import graph
 from onnxcompress.data import DataSource, looks_like_noise
 from onnxcompress.distill.batches import Run
 from onnxcompress.distill.comparison import is_quantized
-from onnxcompress.distill.losses.labels import IGNORED
+from onnxcompress.distill.label_checks import check_labels
 from onnxcompress.distill.outputs import FOR_CLASSES, UNDECIDED, Answer, entropy_shares
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.errors import DataError
 from onnxcompress.report import Finding, Severity
 
-_ROW = 2
 _INTEGER = {
     "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulInteger16", "MatMulIntegerToFloat", "QGemm",
     "DynamicQuantizeMatMul",
@@ -115,48 +114,6 @@ def check_roles(student: ir.Model, teacher: ir.Model) -> list[Finding]:
     message = f"the teacher {why}: are the two files swapped? The first is trained, --teacher is imitated"
     numbers: dict[str, float | int | str] = {"student_weights": mine, "teacher_weights": theirs}
     return [Finding("DISTILL-SWAPPED", message, "", Severity.WARNING, numbers)]
-
-
-def check_labels(runs: Sequence[Run], terms: Mapping[str, float]) -> list[Finding]:
-    """A note where there are labels that the loss does not look at."""
-    if "ce" in terms or not any(run.labels is not None for run in runs):
-        return []
-    message = "the labels train nothing, they only measure; --loss kl:0.9,ce:0.1 would use them"
-    return [Finding("DISTILL-LABELS-UNUSED", message)]
-
-
-def check_class_ids(source: DataSource, answers: Sequence[Answer], sizes: Mapping[str, tuple[int, ...]]) -> None:
-    """Labels that the student is to learn are ids of its classes, one for each place that it puts into a class.
-
-    Args:
-        source: Samples with labels.
-        answers: The outputs; labels belong to the first that is a choice among classes.
-        sizes: Sizes of the student's tensors for some samples.
-
-    Raises:
-        DataError: With the first sample whose label is none.
-    """
-    answer = next(a for a in answers if a.classes)
-    labels = source.labels(np.arange(len(source)))
-    if labels is None or not np.issubdtype(labels.dtype, np.integer):
-        return
-    shape, classes = sizes[answer.name], sizes[answer.name][answer.axis]
-    if labels.ndim != len(shape) - 1:
-        wanted = "one label a sample" if len(shape) == _ROW else f"labels of {len(shape) - 2} axes a sample"
-        why = f"a sample's label has the shape {list(labels.shape[1:])}, and output {answer.name!r} wants {wanted}"
-        raise _labels_unfit("", why)
-    wrong = ((labels < 0) | (labels >= classes)) & (labels != IGNORED)
-    if wrong.any():
-        first = tuple(int(i) for i in np.argwhere(wrong)[0])
-        where = f"sample {source.origin(first[0])}"
-        raise _labels_unfit(
-            where, f"its label is {labels[first]}, and the classes of {answer.name!r} are 0 to {classes - 1}"
-        )
-
-
-def _labels_unfit(where: str, why: str) -> DataError:
-    hint = "Give class ids counted from 0, or leave ce out of --loss."
-    return DataError("the labels cannot be learned", where=where, why=why, hint=hint, code="DATA-LABELS")
 
 
 def same_weights(student: ir.Model, teacher: ir.Model) -> bool:

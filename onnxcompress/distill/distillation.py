@@ -14,7 +14,7 @@ from onnxcompress.distill.augment import Light
 from onnxcompress.distill.batches import Batches, class_ids, parts_of, runs_of
 from onnxcompress.distill.bridge import bridge_for
 from onnxcompress.distill.checkpoint import Checkpoint, fingerprint, named_when_stopped
-from onnxcompress.distill.checks import check_class_ids, gather, same_weights, start_checks
+from onnxcompress.distill.checks import gather, same_weights, start_checks
 from onnxcompress.distill.choosing import choose
 from onnxcompress.distill.comparison import compare, tensor_names
 from onnxcompress.distill.cotraining import tutor_of
@@ -22,6 +22,7 @@ from onnxcompress.distill.course import Habits, Training
 from onnxcompress.distill.device import computing, device_for
 from onnxcompress.distill.distributed import World, world
 from onnxcompress.distill.job import Job
+from onnxcompress.distill.label_checks import check_class_ids
 from onnxcompress.distill.losses.recipe import labels_alone
 from onnxcompress.distill.measure import Examiner
 from onnxcompress.distill.memory import memory_told
@@ -33,7 +34,7 @@ from onnxcompress.distill.rate_trial import SHARE, find_rate
 from onnxcompress.distill.repair import Moments, Point, TeacherMoments, find_points, repair
 from onnxcompress.distill.revive import Revival
 from onnxcompress.distill.schedule import Pace
-from onnxcompress.distill.selection import fixed_nodes, select_weights
+from onnxcompress.distill.selection import fixed_nodes, keep_still, select_weights
 from onnxcompress.distill.split import hold_out
 from onnxcompress.distill.teacher import Teacher
 from onnxcompress.distill.torch_teacher import open_teacher
@@ -51,6 +52,7 @@ _RESERVE = 1.5
 STEPS = 300
 # Fewer samples in one run say too little about a channel's mean and spread.
 _FOR_MOMENTS = 8
+_AT_ONCE = 4
 
 
 def distill(job: Job) -> list[Finding]:
@@ -117,7 +119,8 @@ class _Distillation:
         labels = labels_alone(terms) and all(class_ids(part.labels([0])) is not None for part in measuring)
         if labels:
             self._check_labels(*measuring)
-        judge, guide = (self._examiner(part, teacher, labels=labels) for part in measuring)
+        judge = self._examiner(measuring[0], teacher, labels=labels)
+        guide = judge if measuring[0] is measuring[1] else self._examiner(measuring[1], teacher, labels=labels)
         clock, verdict = time.perf_counter(), Verdict(self.job, judge, pair.answers)
         before = self.world.agree(verdict.before(self.bridge))
         self.judging = time.perf_counter() - clock
@@ -126,6 +129,7 @@ class _Distillation:
         if settings.steps == 0 or (done and not labels):
             return [*self.findings, untrained(before, asked=settings.steps == 0)]
         chosen = select_weights(self.job, self.bridge)
+        keep_still(self.bridge, chosen)
         self.bridge.hold(fixed_nodes(self.job.student, self.job.scope, self.bridge))
         self._repair(guide, chosen)
         close = 1.0 if labels else settings.close
@@ -171,8 +175,9 @@ class _Distillation:
             )
 
     def _many(self) -> dict[str, np.ndarray]:
-        """All probed samples in one run: a pass without gradients holds few tensors at once."""
-        return next(runs_of(self.job.student, self.train, self.probed, of=len(self.probed))).feeds
+        """Probed samples in one run, four steps' worth: a pass without gradients holds few tensors at once."""
+        some = self.probed[: max(_AT_ONCE * self.settings.batch_size, _FOR_MOMENTS)]
+        return next(runs_of(self.job.student, self.train, some, of=len(some))).feeds
 
     def _teacher_moments(self, points: list[Point]) -> dict[str, Moments]:
         """Those of the teacher, cut to the student's channels, where the two fit."""

@@ -58,6 +58,11 @@ class Objective:
         """What the terms learn along with the student; thrown away after training."""
         return [parameter for part in self.parts for parameter in part.parameters()]
 
+    @property
+    def fits(self) -> bool:
+        """True where `prepare` needs samples."""
+        return any(part.fits for part in self.parts)
+
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Give what the terms learn its start."""
         for part in self.parts:

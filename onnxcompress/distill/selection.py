@@ -32,6 +32,14 @@ def select_weights(job: Job, bridge: Bridge) -> list[tuple[Weight, torch.nn.Para
     return chosen
 
 
+def keep_still(bridge: Bridge, chosen: list[tuple[Weight, torch.nn.Parameter]]) -> None:
+    """Take no gradient for weights that do not move: it would cost time, and add up unread."""
+    moving = {id(parameter) for _, parameter in chosen}
+    for parameter in bridge.parameters:
+        if isinstance(parameter, torch.nn.Parameter):
+            parameter.requires_grad_(id(parameter) in moving)
+
+
 def fixed_nodes(student: ir.Model, scope: Scope, bridge: Bridge) -> set[ir.Node]:
     """Nodes of the bridge's copy that are out of scope; the name of a call stands for all nodes of its function."""
     only = graph.select_nodes(student, scope.only) if scope.only else None

@@ -26,6 +26,8 @@ _PRODUCTS = {"Mul", "MatMul", "Einsum"}
 # What is added to scores at least to hide them.
 _HIDDEN = -1e4
 _TOKENS = 3
+# Fewer numbers may be whole by accident.
+_COUNTED = 4
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 
 
@@ -118,7 +120,8 @@ def _is_given(tensor: ir.TensorProtocol) -> bool:
     numbers = tensor.numpy().astype(np.float64)
     if numbers.min() <= _HIDDEN:
         return True
-    return bool(np.ptp(numbers) > 0 and (2 * numbers == np.rint(2 * numbers)).all())
+    halves = 2 * numbers
+    return bool(tensor.size >= _COUNTED and np.ptp(numbers) > 0 and (halves == np.rint(halves)).all())
 
 
 def _tokens(node: ir.Node, origins: Origins) -> Iterator[ir.Value]:

@@ -141,7 +141,7 @@ def _replace(value: ir.Value, new: np.ndarray, changed: list[str]) -> None:
     if np.array_equal(new, tensor.numpy()):
         return
     changed.append(value.name or "")
-    made = ir.Tensor(new, dtype=tensor.dtype, name=tensor.name)
+    made = ir.Tensor(new, dtype=tensor.dtype, name=tensor.name, doc_string=tensor.doc_string)
     if value.is_initializer():
         value.const_value = made
         return

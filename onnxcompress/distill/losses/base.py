@@ -63,6 +63,11 @@ class Term(ABC):
         """What is learned along with the student and thrown away after it."""
         return []
 
+    @property
+    def fits(self) -> bool:
+        """True where `prepare` needs samples."""
+        return False
+
     def prepare(self, samples: Sequence[Sample]) -> None:  # noqa: B027  # most terms learn nothing
         """Give learned parameters their start, from what both make of some samples before training."""
 

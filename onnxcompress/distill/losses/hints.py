@@ -35,6 +35,11 @@ class Hints(MeanTerm[Tap]):
         """The projections."""
         return [p for projection in self.projections.values() for p in projection.parameters()]
 
+    @property
+    def fits(self) -> bool:
+        """Where there are projections."""
+        return any(tap.projected for tap in self.compared)
+
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Fit the projections."""
         for tap in self.compared:

@@ -75,6 +75,11 @@ class Transfer(MeanTerm[Answer]):
         """W_T and b of each output."""
         return [p for m in self.matrices.values() for p in (m.weight, m.bias)]
 
+    @property
+    def fits(self) -> bool:
+        """Always: the matrices."""
+        return True
+
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Give every matrix its start.
 
