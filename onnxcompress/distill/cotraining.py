@@ -33,7 +33,7 @@ from onnxcompress.distill.optimization import Stepper
 from onnxcompress.distill.outputs import Answer
 from onnxcompress.distill.settings import Settings
 from onnxcompress.distill.taps import Tap
-from onnxcompress.distill.teacher import Teacher
+from onnxcompress.distill.teacher import Teacher, in_runs
 from onnxcompress.errors import ModelError
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime_options import RuntimeOptions
@@ -144,7 +144,9 @@ class LearningTeacher(Teacher):
 
     def _made(self, feeds: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         own = {name: array for name, array in feeds.items() if name in self._inputs}
-        made = self._bridge.specialise(own, self._wanted).run(own)
+        made = in_runs(
+            own, self._fixed(own), lambda part: self._bridge.specialise(part, self._wanted).run(part), torch.cat
+        )
         return {n: _view(made[n], self._taps.get(n)) for n in self._wanted}
 
     def loss(self, run: Run, sample: Sample) -> tuple[torch.Tensor, float]:
@@ -199,5 +201,5 @@ def tutor_of(
 def _view(tensor: torch.Tensor, tap: Tap | None) -> torch.Tensor:
     """The tensor, cut to what the student has."""
     for axis, indices in ({} if tap is None else tap.kept).items():
-        tensor = tensor.index_select(axis, torch.from_numpy(np.ascontiguousarray(indices)))
+        tensor = tensor.index_select(axis, torch.as_tensor(np.ascontiguousarray(indices), device=tensor.device))
     return tensor

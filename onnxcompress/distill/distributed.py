@@ -36,10 +36,14 @@ class World:
     notices: Notices | None = field(default=None, repr=False, compare=False)
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Add up the gradients of all processes, in one message."""
+        """Add up the gradients of all processes, in one message for each type of number."""
         if self.size == 1:
             return
         owners = list(parameters)
+        for kind in dict.fromkeys(p.dtype for p in owners):
+            self._sum([p for p in owners if p.dtype == kind])
+
+    def _sum(self, owners: list[torch.nn.Parameter]) -> None:
         flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).reshape(-1) for p in owners])
         with self._together():
             dist.all_reduce(flat)

@@ -194,6 +194,7 @@ class Recorder:
             constants=tuple(s.example if s is not None and s.constant else None for s in slots),
             kinds=tuple(None if v is None or v.dtype is None else int(v.dtype) for v in node.inputs),
             outputs=max(used, default=0) + 1,
+            parts=len(node.outputs),
             training=self._training and node not in self._held,
         )
 

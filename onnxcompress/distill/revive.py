@@ -165,4 +165,5 @@ def _normalized(
     variance: torch.Tensor,
     live: bool,
 ) -> torch.Tensor:
+    live = live and y.numel() > y.shape[1]  # one value has no spread
     return nnf.batch_norm(y, mean, variance, gamma, beta, live, _MOMENTUM, _EPSILON)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +13,8 @@ from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.taps import Tap
 from onnxcompress.runtime import Session, runnable_part
 from onnxcompress.runtime_options import RuntimeOptions
+
+T = TypeVar("T", np.ndarray, torch.Tensor)
 
 
 class Teacher:
@@ -35,26 +38,34 @@ class Teacher:
     def arrays(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The wanted tensors, as the student has them."""
         wanted = {name: feeds[name] for name in self._session.input_names if name in feeds}
-        made = self._in_runs(wanted)
+        made = in_runs(wanted, self._fixed(wanted), lambda part: self._session.run(part, self._names), np.concatenate)
         return {n: self._views[n].teacher_view(a) if n in self._views else a for n, a in made.items()}
 
     def tensors(self, feeds: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         """The same in torch."""
         return {name: to_torch(array) for name, array in self.arrays(feeds).items()}
 
-    def _in_runs(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One run; several, put together, where the teacher takes a fixed number of samples and the student another."""
-        each = self._fixed(feeds)
-        rows = 0 if each is None else len(next(iter(feeds.values())))  # a scalar setting has no length
-        if each is None or each == rows:
-            return self._session.run(feeds, self._names)
-        whole = np.arange(-(-rows // each) * each) % rows  # the last run is filled up with the first samples
-        parts = [{n: a[at] for n, a in feeds.items()} for at in whole.reshape(-1, each)]
-        runs = [self._session.run(part, self._names) for part in parts]
-        return {name: np.concatenate([run[name] for run in runs])[:rows] for name in self._names}
-
     def _fixed(self, feeds: Mapping[str, np.ndarray]) -> int | None:
-        """Samples that the teacher takes at once; None where that is free or its inputs do not agree on it."""
-        firsts = {spec.dims[0] if spec.dims else None for spec in self._session.inputs if spec.name in feeds}
-        (first,) = firsts if len(firsts) == 1 else (None,)
-        return first if isinstance(first, int) and first > 0 else None
+        return fixed_batch({spec.name: spec.dims for spec in self._session.inputs}, feeds)
+
+
+def fixed_batch(dims: Mapping[str, Sequence[object]], feeds: Mapping[str, np.ndarray]) -> int | None:
+    """Samples that a model takes at once; None where that is free or its inputs do not agree on it."""
+    firsts = {sizes[0] if sizes else None for name, sizes in dims.items() if name in feeds}
+    (first,) = firsts if len(firsts) == 1 else (None,)
+    return first if isinstance(first, int) and first > 0 else None
+
+
+def in_runs(
+    feeds: Mapping[str, np.ndarray],
+    each: int | None,
+    run: Callable[[Mapping[str, np.ndarray]], Mapping[str, T]],
+    join: Callable[[Sequence[T]], T],
+) -> dict[str, T]:
+    """One run; several, put together, where the model takes a fixed number of samples and the feeds hold another."""
+    rows = 0 if each is None else len(next(iter(feeds.values())))  # a scalar setting has no length
+    if each is None or each == rows:
+        return dict(run(feeds))
+    whole = np.arange(-(-rows // each) * each) % rows  # the last run is filled up with the first samples
+    runs = [run({n: a[at] for n, a in feeds.items()}) for at in whole.reshape(-1, each)]
+    return {name: join([made[name] for made in runs])[:rows] for name in runs[0]}

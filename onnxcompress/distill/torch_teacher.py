@@ -10,7 +10,7 @@ import torch
 
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.taps import Tap
-from onnxcompress.distill.teacher import Teacher
+from onnxcompress.distill.teacher import Teacher, fixed_batch, in_runs
 from onnxcompress.runtime_options import RuntimeOptions
 
 
@@ -25,6 +25,7 @@ class TorchTeacher(Teacher):
 
     def __init__(self, model: ir.Model, names: Sequence[str], taps: Sequence[Tap] = ()) -> None:
         self._bridge, self._names = Bridge(model), [n for n in names if n]
+        self._sizes = {value.name or "": [*(value.shape or ())] for value in model.graph.inputs}
         self._kept = {tap.name: tap.kept for tap in taps}
         for parameter in self._bridge.parameters:
             parameter.requires_grad_(False)
@@ -35,13 +36,17 @@ class TorchTeacher(Teacher):
 
     def tensors(self, feeds: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         """The same in torch."""
+        wanted = {name: array for name, array in feeds.items() if name in self._sizes}
         with torch.no_grad():
-            made = self._bridge.specialise(feeds, self._names).run(feeds)
+            made = in_runs(wanted, fixed_batch(self._sizes, wanted), self._run, torch.cat)
         return {name: self._view(name, made[name]) for name in self._names}
+
+    def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        return self._bridge.specialise(feeds, self._names).run(feeds)
 
     def _view(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         for axis, indices in self._kept.get(name, {}).items():
-            tensor = tensor.index_select(axis, torch.tensor(indices))
+            tensor = tensor.index_select(axis, torch.as_tensor(indices, device=tensor.device))
         return tensor
 
 

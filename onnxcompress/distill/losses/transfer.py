@@ -156,7 +156,7 @@ def _one_hot(answer: Answer, samples: Sequence[Sample], size: int) -> torch.Tens
 
 def _orthogonal(size: int, theirs: torch.Tensor) -> torch.Tensor:
     """A seeded random [size, teacher's] matrix with orthonormal rows (columns, where it has more rows)."""
-    made = torch.empty(size, theirs.shape[1])
+    made = torch.empty(size, theirs.shape[1], device="cpu")  # where the generator is
     torch.nn.init.orthogonal_(made, generator=torch.Generator().manual_seed(0))
     return made.to(theirs)
 

@@ -72,7 +72,7 @@ def power(node: OpNode, a: Any, b: Any) -> Any:
     known = node.constants[1]
     if known is not None and known.numel() == 1 and node.rank(1) <= node.rank(0):
         exponent = known.item()
-        return torch.pow(a, int(exponent) if float(exponent).is_integer() else exponent)
+        return torch.pow(a, int(exponent) if float(exponent).is_integer() else exponent).to(node.dtypes[0])
     return torch.pow(a, b).to(node.dtypes[0])
 
 
@@ -119,7 +119,7 @@ def where(node: OpNode, condition: Any, a: Any, b: Any) -> Any:
 def is_inf(node: OpNode, x: Any) -> Any:
     """Infinite, of the signs asked for."""
     if not node.attr("detect_positive", 1):
-        return torch.isneginf(x)
+        return torch.isneginf(x) if node.attr("detect_negative", 1) else torch.zeros_like(x, dtype=torch.bool)
     return torch.isinf(x) if node.attr("detect_negative", 1) else torch.isposinf(x)
 
 
@@ -156,7 +156,7 @@ def leaky_relu(node: OpNode, x: Any) -> Any:
 @OPS.op("PRelu")
 def prelu(node: OpNode, x: Any, slope: Any) -> Any:
     """x, or slope x below zero, the slope broadcast from the right."""
-    return torch.clamp(x, min=0) + slope * torch.clamp(x, max=0)
+    return torch.where(x >= 0, x, slope * x)
 
 
 @OPS.op("Elu")
@@ -231,11 +231,12 @@ def bias_gelu(node: OpNode, x: Any, bias: Any = None) -> Any:
 @OPS.op("CumSum")
 def cumsum(node: OpNode, x: Any, _axis: Any) -> Any:
     """Running sum along an axis, with or without the element itself, from either end."""
-    axis = node.ints(1)[0]
+    axis, size = node.ints(1)[0] % node.rank(), node.shape()
     turned = torch.flip(x, [axis]) if node.attr("reverse", 0) else x
-    total = torch.cumsum(turned, axis)
     if node.attr("exclusive", 0):
-        total = total - turned
+        first = torch.zeros_like(torch.narrow(turned, axis, 0, 1))
+        turned = torch.cat([first, torch.narrow(turned, axis, 0, size[axis] - 1)], axis)
+    total = torch.cumsum(turned, axis)
     return torch.flip(total, [axis]) if node.attr("reverse", 0) else total
 
 
@@ -272,8 +273,12 @@ def softmax(node: OpNode, x: Any) -> Any:
 
 @OPS.op("Hardmax")
 def hardmax(node: OpNode, x: Any) -> Any:
-    """One at the first largest element of the axis."""
-    return call(_hardmax, x, node.axis(-1))
+    """One at the first largest element of the axis (opset 13), or of all axes from `axis` on (before)."""
+    if node.opset >= 13:
+        return call(_hardmax, x, node.axis(-1))
+    axis, shape = node.axis(1), node.shape()
+    flat = x.reshape([math.prod(shape[:axis]), math.prod(shape[axis:])])
+    return call(_hardmax, flat, 1).reshape(list(shape))
 
 
 def _hardmax(x: torch.Tensor, axis: int) -> torch.Tensor:

@@ -67,7 +67,7 @@ def split(node: OpNode, x: Any, _sizes: Any = None) -> Any:
     size = node.shape()[axis]
     sizes = node.ints_of(1, "split")
     if sizes is None:
-        parts = int(node.attr("num_outputs", node.outputs))
+        parts = int(node.attr("num_outputs", node.parts))
         step = math.ceil(size / parts)
         sizes = [min(step, size - i * step) for i in range(parts)]
     pieces = torch.split(x, sizes, axis)
@@ -100,7 +100,7 @@ def _bounds(start: int, end: int, step: int, size: int) -> tuple[int, int, int]:
     if step > 0:
         low = min(max(start, 0), size)
         return low, max(low, min(max(end, 0), size)), step
-    high = min(max(start, -1), size - 1)
+    high = min(max(start, 0), size - 1)
     return high, min(high, max(min(end, size - 1), -1)), step
 
 

@@ -16,10 +16,11 @@ OPS = OpTable()
 @OPS.op("BatchNormalization")
 def batch_norm(node: OpNode, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any:
     """Per channel; running statistics, or the batch's, which the running ones then follow."""
-    if node.outputs > 1:
+    if node.outputs > 1 or node.attr("training_mode", 0):
         raise node.refuse("it was exported in training mode", "Export the model for inference.")
-    momentum = 1.0 - float(node.attr("momentum", 0.9))
-    return nnf.batch_norm(x, mean, var, scale, bias, node.training, momentum, float(node.attr("epsilon", 1e-5)))
+    momentum, shape = 1.0 - float(node.attr("momentum", 0.9)), node.shape()
+    follow = node.training and shape[0] * math.prod(shape[2:]) > 1  # one value has no spread
+    return nnf.batch_norm(x, mean, var, scale, bias, follow, momentum, float(node.attr("epsilon", 1e-5)))
 
 
 @OPS.op("LayerNormalization")
@@ -46,8 +47,8 @@ def _layer_norm_in_steps(node: OpNode, x: Any, scale: Any, bias: Any) -> Any:
 
 @OPS.op("InstanceNormalization")
 def instance_norm(node: OpNode, x: Any, scale: Any, bias: Any) -> Any:
-    """Per sample and channel."""
-    return nnf.instance_norm(x, weight=scale, bias=bias, eps=float(node.attr("epsilon", 1e-5)))
+    """Per sample and channel, one place alone too."""
+    return torch.instance_norm(x, scale, bias, None, None, True, 0.0, float(node.attr("epsilon", 1e-5)), False)
 
 
 @OPS.op("GroupNormalization")

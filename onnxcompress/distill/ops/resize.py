@@ -31,44 +31,48 @@ def resize(node: OpNode, x: Any, *_: Any) -> Any:
     return x
 
 
-def _sizes(node: OpNode) -> list[tuple[int, int, float]]:
-    """(size, new size, scale) of each axis."""
+def _sizes(node: OpNode) -> list[tuple[int, int, np.float32]]:
+    """(size, new size, scale) of each axis, in single precision as ONNX Runtime has it: 10 times 0.7 are 7."""
     shape, old = node.shape(), node.op_type == "Upsample" or node.opset < 11
     scales_at = 1 if old else 2
     axes = [a % len(shape) for a in node.attr("axes") or range(len(shape))]
     if not old and node.has(3) and node.shape(3)[0]:
         wanted = _kept_aspect(node, shape, axes, node.ints(3))
-        return [(s, wanted.get(i, s), wanted.get(i, s) / s) for i, s in enumerate(shape)]
+        return [(s, *wanted.get(i, (s, np.float32(1)))) for i, s in enumerate(shape)]
     given = node.constant(scales_at).tolist() if node.has(scales_at) else node.attr("scales")
-    scales = dict(zip(axes, given, strict=True))
-    return [(s, math.floor(s * scales.get(i, 1.0)), scales.get(i, 1.0)) for i, s in enumerate(shape)]
+    scales = {axis: np.float32(scale) for axis, scale in zip(axes, given, strict=True)}
+    found = [scales.get(i, np.float32(1)) for i in range(len(shape))]
+    return [(s, math.floor(np.float32(s) * scale), scale) for s, scale in zip(shape, found, strict=True)]
 
 
-def _kept_aspect(node: OpNode, shape: tuple[int, ...], axes: list[int], sizes: list[int]) -> dict[int, int]:
+def _kept_aspect(
+    node: OpNode, shape: tuple[int, ...], axes: list[int], sizes: list[int]
+) -> dict[int, tuple[int, np.float32]]:
+    """New size and scale of the axes that change; one scale for all where the ratio of the sides is kept."""
     policy = node.attr("keep_aspect_ratio_policy", "stretch")
+    ratios = [np.float32(n) / np.float32(shape[a]) for n, a in zip(sizes, axes, strict=True)]
     if policy == "stretch":
-        return dict(zip(axes, sizes, strict=True))
-    ratios = [n / shape[a] for n, a in zip(sizes, axes, strict=True)]
+        return dict(zip(axes, zip(sizes, ratios, strict=True), strict=True))
     scale = min(ratios) if policy == "not_larger" else max(ratios)
-    return {a: math.floor(shape[a] * scale + 0.5) for a in axes}
+    return {a: (math.floor(np.float32(shape[a]) * scale + np.float32(0.5)), scale) for a in axes}
 
 
-def _coordinates(node: OpNode, size: int, new: int, scale: float) -> np.ndarray:
-    """Where each output element lies in the input."""
+def _coordinates(node: OpNode, size: int, new: int, scale: np.float32) -> np.ndarray:
+    """Where each output element lies in the input; single precision throughout, which decides ties."""
     old = node.op_type == "Upsample" or node.opset < 11
     mode = "asymmetric" if old else node.attr("coordinate_transformation_mode", "half_pixel")
-    at = np.arange(new, dtype=np.float64)
+    at, half = np.arange(new, dtype=np.float32), np.float32(0.5)
     if mode == "asymmetric":
         return at / scale
     if mode == "align_corners":
-        return at * (size - 1) / (new - 1) if new > 1 else np.zeros(new)
+        return at * np.float32(size - 1) / np.float32(new - 1) if new > 1 else np.zeros(new, np.float32)
     if mode == "pytorch_half_pixel":
-        return (at + 0.5) / scale - 0.5 if new > 1 else np.zeros(new)
+        return (at + half) / scale - half if new > 1 else np.zeros(new, np.float32)
     if mode == "half_pixel_symmetric":
-        adjust = new / (scale * size)
-        return size / 2 * (1 - adjust) + (at + 0.5) / scale - 0.5
+        adjust = np.float32(new) / (scale * np.float32(size))
+        return np.float32(size / 2) * (1 - adjust) + (at + half) / scale - half
     if mode == "half_pixel":
-        return (at + 0.5) / scale - 0.5
+        return (at + half) / scale - half
     raise node.refuse(f"its coordinate mode is {mode}", "Cut the model before that node.")
 
 
@@ -84,7 +88,7 @@ def _nearest(node: OpNode, where: np.ndarray, size: int) -> np.ndarray:
     return np.clip(rounded, 0, size - 1).astype(np.int64)
 
 
-def _refuse_antialias(node: OpNode, scale: float) -> None:
+def _refuse_antialias(node: OpNode, scale: np.float32) -> None:
     if node.attr("antialias", 0) and scale < 1.0:
         raise node.refuse("it shrinks with antialias", "Cut the model before that node.")
 

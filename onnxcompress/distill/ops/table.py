@@ -48,7 +48,8 @@ class OpNode:
         dtypes: Torch type of each input; None for an absent one.
         constants: The tensor of each input that is known while building; None for the others.
         kinds: ONNX type of each input; None where it is absent or unknown.
-        outputs: Number of outputs, the absent optional ones at the end not counted.
+        outputs: Number of outputs, those at the end that nothing reads not counted.
+        parts: Number of outputs that the node names.
         training: Batch statistics are used and followed (batch normalization only).
         lift: Makes a tensor that the function itself computed usable beside the inputs.
     """
@@ -62,6 +63,7 @@ class OpNode:
     constants: tuple[torch.Tensor | None, ...]
     kinds: tuple[int | None, ...] = ()
     outputs: int = 1
+    parts: int = 1
     training: bool = False
     lift: Callable[[torch.Tensor], Any] = field(default=_identity, repr=False)
 
@@ -116,10 +118,6 @@ class OpNode:
             return self.ints(index)
         given = self.attr(name)
         return None if given is None else [int(v) for v in given]
-
-    def number(self, index: int, name: str, default: float) -> float:
-        """A number that newer opsets give as input `index` and older ones as attribute `name`."""
-        return float(self.constant(index).item()) if self.has(index) else float(self.attr(name, default))
 
     def refuse(self, why: str, hint: str) -> ModelError:
         """The error that names this node."""
