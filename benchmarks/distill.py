@@ -12,9 +12,9 @@ and to judge the result; where they bring nothing, the student stays as it was. 
 task, as it was trained, with a teacher that it shares no tensor name with.
 
 A score is the measure of the model on its whole test set (`scores.py`); differences are paired, in points, with the
-95 % interval of the first seed; "±" is the standard deviation of three seeds, a row without it has one. Every run is
-kept in the page's .json, and what is there is not run again; `--seeds 0` only writes the page. NAME is as in cases.py;
-models of ONNXCOMPRESS_BENCH are taken as well.
+95 % interval of the first seed; "±" is the standard deviation of two or three seeds, a row without it has one. Every
+run is kept in the page's .json, and what is there is not run again; `--seeds 0` only writes the page. NAME is as in
+cases.py; models of ONNXCOMPRESS_BENCH are taken as well.
 """
 
 from __future__ import annotations
