@@ -12,7 +12,9 @@ from builders.distill_models import array, model, node_list, pictures, residual,
 
 from onnxcompress import model_io
 from onnxcompress.data import ArraySource, DataSource
+from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.distillation import Job, distill
+from onnxcompress.distill.selection import keep_still
 from onnxcompress.distill.settings import Settings
 from onnxcompress.errors import DataError, ModelError, UsageError
 from onnxcompress.graph import clone
@@ -101,6 +103,36 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_others():
         distill(job(student, teacher, steps=5, seed=seed))
         made.append(model_io.to_bytes(student))
     assert made[0] == made[1] != made[2]
+
+
+def test_notes_of_constants_stay():
+    teacher = residual()
+    student = with_cut_blocks(teacher, 5)
+    tensor = student.graph.initializers["wf"].const_value
+    assert tensor is not None
+    tensor.doc_string = "the head"
+    before = array(student, "wf").copy()
+    distill(job(student, teacher))
+    made = student.graph.initializers["wf"].const_value
+    assert made is not None and made.doc_string == "the head" and not np.array_equal(made.numpy(), before)
+
+
+def test_weights_that_stay_take_no_gradient():
+    bridge = Bridge(residual())
+    chosen = [(w, p) for w, p in bridge.trainable() if w.role == "bias"]
+    keep_still(bridge, chosen)
+    feeds = pictures(4).read(range(4))
+    bridge.specialise(feeds).run(feeds)["logits"].sum().backward()
+    moved = {w.name for w, p in bridge.trainable() if p.grad is not None}
+    assert moved == {w.name for w, _ in chosen}
+
+
+def test_samples_of_many_sizes_do_not_fill_the_memory():
+    text = '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 4] x) => (float[N, 4] y) { y = MatMul (x, w) }'
+    bridge = Bridge(model(text, {"w": np.eye(4, dtype=np.float32)}))
+    made = [bridge.specialise({"x": np.ones((count, 4), np.float32)}) for count in range(1, 90)]
+    assert len(bridge._cache) < 70  # pyright: ignore[reportPrivateUsage]
+    assert bridge.specialise({"x": np.ones((89, 4), np.float32)}) is made[-1]
 
 
 def test_zeros_of_a_sparse_student_stay():

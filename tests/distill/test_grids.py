@@ -11,6 +11,7 @@ from builders.distill_models import array, model
 from builders.distill_steps import equal, trained, untrained
 
 from onnxcompress.distill.bridge import Bridge
+from onnxcompress.distill.optimization import Stepper
 from onnxcompress.distill.trainer import snapshot
 from onnxcompress.distill.write_back import write_back
 from onnxcompress.passes.quantization.products_of_bits import packed
@@ -44,6 +45,15 @@ def test_behind_cast_and_mul(form: str, scales: bool) -> None:
     assert array(made, "q").dtype == np.int8
     assert [node.op_type for node in made.graph] == ["Cast", "Mul", "MatMul"]
     assert 0.5 < np.abs(array(made, "q").astype(int) - before).mean() < 3
+
+
+@pytest.mark.parametrize(("pruned", "sparse"), [(0.0, 0), (0.5, 1)])
+def test_zeros_that_a_coarse_grid_rounds_to_are_no_pruning(pruned: float, sparse: int) -> None:
+    made, draw = product(np.array(0.5)), np.random.default_rng(3)
+    numbers = np.rint(draw.normal(size=(6, 200)) / 0.5) * (draw.random((6, 200)) >= pruned)
+    assert (numbers == 0).mean() > 0.19
+    made.graph.initializers["q"].const_value = ir.tensor(numbers.astype(np.int8), name="q")
+    assert Stepper(Bridge(made).trainable()).sparse == sparse
 
 
 def test_positions_before_a_cast_and_a_mul_are_no_weight() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from builders.distill_models import model
 from builders.distill_ops import CASES, REFUSED
 from builders.equality import run
 from onnx.reference import ReferenceEvaluator
@@ -16,8 +17,8 @@ from onnxcompress.errors import ModelError
 
 def found(case, *, double: bool = False):
     """The bridge's module, its inputs' names and the model."""
-    model = model_io.load(case.model(double=double))
-    return model, Bridge(model).specialise(case.samples(double=double))
+    net = model_io.load(case.model(double=double))
+    return net, Bridge(net).specialise(case.samples(double=double))
 
 
 def check(case, have, want):
@@ -34,9 +35,9 @@ def test_the_numbers_are_those_of_onnx_runtime(name):
     case = CASES[name]
     made, feeds = case.model(), case.samples()
     wanted = ReferenceEvaluator(made).run(None, feeds) if case.reference else run(made, feeds)
-    model, graph = found(case)
+    net, graph = found(case)
     given = graph.run(feeds)
-    for value, want in zip(model.graph.outputs, wanted, strict=True):
+    for value, want in zip(net.graph.outputs, wanted, strict=True):
         have = given[value.name].detach().numpy()
         assert have.shape == want.shape
         check(case, have.astype(np.float64), want.astype(np.float64))
@@ -45,8 +46,8 @@ def test_the_numbers_are_those_of_onnx_runtime(name):
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.smooth])
 def test_the_gradients_are_those_of_finite_differences(name):
     case = CASES[name]
-    model, graph = found(case, double=True)
-    first = model.graph.outputs[0].name
+    net, graph = found(case, double=True)
+    first = net.graph.outputs[0].name
     feeds = {n: torch.from_numpy(a) for n, a in case.samples(double=True).items()}
 
     def call(*moving):
@@ -73,3 +74,43 @@ def test_the_samples_decide_how_much_is_found(name):
     feeds = {n: np.ones_like(a) for n, a in case.samples().items()}
     (wanted,) = run(case.model(), feeds)
     np.testing.assert_array_equal(graph.run(feeds)["y0"], wanted)
+
+
+SPLIT = '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 6] x) => (float[N, 2] y) {'
+
+
+def test_a_split_counts_outputs_that_nothing_reads():
+    made = model(f"{SPLIT} a, b, c = Split <axis = 1> (x)  y = Mul (a, b) }}", {})
+    feeds = {"x": np.arange(12, dtype=np.float32).reshape(2, 6)}
+    np.testing.assert_array_equal(
+        Bridge(made).specialise(feeds).run(feeds)["y"], feeds["x"][:, :2] * feeds["x"][:, 2:4]
+    )
+
+
+def test_the_gradient_at_the_bend_of_a_prelu_is_that_of_one_side():
+    made = model(SPLIT.replace("N, 2", "N, 6") + " y = PRelu (x, s) }", {"s": np.array([0.25], np.float32)})
+    x = torch.zeros(1, 6, requires_grad=True)
+    Bridge(made).specialise({"x": np.zeros((1, 6), np.float32)}).module(x)["y"].sum().backward()
+    assert x.grad is not None and set(x.grad.unique().tolist()) <= {0.25, 1.0}
+
+
+NORM = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 3, H, W] x) => (float[N, 3, H, W] y) { y = BatchNormalization <training_mode = TRAIN> (x, g, b, m, v) }"""
+
+
+def norm(training: int):
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    return model(NORM.replace("TRAIN", str(training)), {"g": ones, "b": zeros, "m": zeros, "v": ones})
+
+
+def test_a_normalization_that_trains_is_refused_whatever_reads_its_statistics():
+    feeds = {"x": np.ones((2, 3, 2, 2), np.float32)}
+    with pytest.raises(ModelError, match="training mode"):
+        Bridge(norm(1)).specialise(feeds)
+
+
+def test_a_batch_of_one_value_a_channel_leaves_the_statistics():
+    feeds = {"x": np.full((1, 3, 1, 1), 5, np.float32)}
+    bridge = Bridge(norm(0))
+    made = bridge.specialise(feeds, training=True).run(feeds)["y"]
+    np.testing.assert_allclose(made.detach(), feeds["x"], rtol=1e-4)

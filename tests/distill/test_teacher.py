@@ -8,6 +8,7 @@ import pytest
 from builders.distill_models import model, pictures, residual
 
 from onnxcompress.distill.teacher import Teacher
+from onnxcompress.distill.torch_teacher import TorchTeacher
 from onnxcompress.runtime_options import RuntimeOptions
 
 
@@ -28,6 +29,14 @@ def test_a_fixed_batch_is_no_hindrance(takes: int, rows: int) -> None:
     made = Teacher(fixed(takes), ["logits"], (), options).arrays(feeds)
     assert made["logits"].shape == wanted["logits"].shape
     np.testing.assert_allclose(made["logits"], wanted["logits"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("takes", "rows"), [(1, 3), (4, 8), (4, 6), (8, 3)])
+def test_nor_in_torch(takes: int, rows: int) -> None:
+    feeds = pictures(16).read(range(rows))
+    wanted = Teacher(residual(), ["logits"], (), RuntimeOptions(threads=1)).arrays(feeds)
+    made = TorchTeacher(fixed(takes), ["logits"]).arrays(feeds)
+    np.testing.assert_allclose(made["logits"], wanted["logits"], rtol=1e-4, atol=1e-5)
 
 
 def test_a_scalar_setting_is_no_batch() -> None:
