@@ -60,7 +60,7 @@ def in_runs(
     feeds: Mapping[str, np.ndarray],
     each: int | None,
     run: Callable[[Mapping[str, np.ndarray]], Mapping[str, T]],
-    join: Callable[[Sequence[T]], T],
+    join: Callable[[list[T]], T],
 ) -> dict[str, T]:
     """One run; several, put together, where the model takes a fixed number of samples and the feeds hold another."""
     rows = 0 if each is None else len(next(iter(feeds.values())))  # a scalar setting has no length
