@@ -88,7 +88,8 @@ def is_turning(node: ir.Node, table: ir.Value) -> bool:
     if tensor is None or tensor.size < 2 or not readers or any(reader.op_type != "Mul" for reader in readers):
         return False
     numbers = tensor.numpy()
-    return bool((np.abs(numbers) <= 1).all() and ((numbers[0] == 1).all() or (numbers[0] == 0).all()))
+    begins = bool(np.isin(numbers[:1], (0, 1)).all() and np.ptp(numbers[:1]) == 0)
+    return begins and bool((np.abs(numbers) <= 1).all())
 
 
 def _behind_moves(node: ir.Node) -> list[ir.Node]:

@@ -118,7 +118,7 @@ def _is_given(tensor: ir.TensorProtocol) -> bool:
     if tensor.dtype not in _FLOATS:
         return False
     numbers = tensor.numpy().astype(np.float64)
-    if numbers.min() <= _HIDDEN:
+    if not numbers.size or numbers.min() <= _HIDDEN:
         return True
     halves = 2 * numbers
     return bool(tensor.size >= _COUNTED and np.ptp(numbers) > 0 and (halves == np.rint(halves)).all())

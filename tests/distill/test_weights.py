@@ -143,3 +143,8 @@ def test_fused_operators_and_those_of_another_domain():
     )
     weights = {"w": random(6, 6), "g": random(6), "b": random(6), "c": random(6), "foreign": random(6, 6)}
     assert roles(text, weights) == {"w": "weight", "g": "norm", "b": "norm", "c": "bias"}
+
+
+def test_an_empty_constant_is_none():
+    text = HEAD + "net (float[N, 3] x) => (float[0, 3] y) { h = MatMul (x, w)  y = Add (h, nothing) }"
+    assert roles(text, {"w": random(3, 3), "nothing": np.zeros((0, 3), np.float32)}) == {"w": "weight"}
