@@ -109,6 +109,25 @@ def test_a_normalization_that_trains_is_refused_whatever_reads_its_statistics():
         Bridge(norm(1)).specialise(feeds)
 
 
+@pytest.mark.parametrize(("opset", "more"), [(9, "a, c, d, e"), (17, "a, c")])
+def test_so_is_one_whose_named_statistics_nothing_reads(opset: int, more: str):
+    text = NORM.replace('"" : 17', f'"" : {opset}').replace("y = Batch", f"y, {more} = Batch")
+    text = text.replace("<training_mode = TRAIN> ", "" if opset < 14 else "<training_mode = 1> ")
+    ones = np.ones(3, np.float32)
+    made = model(text, {"g": ones, "b": ones, "m": ones, "v": ones})
+    with pytest.raises(ModelError, match="training mode"):
+        Bridge(made).specialise({"x": np.ones((2, 3, 2, 2), np.float32)})
+
+
+def test_an_empty_running_sum_is_empty():
+    made = model(
+        SPLIT.replace("N, 6", "N, L").replace("N, 2", "N, L") + " y = CumSum <exclusive = 1> (x, one) }",
+        {"one": np.array(1)},
+    )
+    feeds = {"x": np.zeros((2, 0), np.float32)}
+    assert Bridge(made).specialise(feeds).run(feeds)["y"].shape == (2, 0)
+
+
 def test_a_batch_of_one_value_a_channel_leaves_the_statistics():
     feeds = {"x": np.full((1, 3, 1, 1), 5, np.float32)}
     bridge = Bridge(norm(0))

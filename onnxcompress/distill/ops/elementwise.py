@@ -233,7 +233,7 @@ def cumsum(node: OpNode, x: Any, _axis: Any) -> Any:
     """Running sum along an axis, with or without the element itself, from either end."""
     axis, size = node.ints(1)[0] % node.rank(), node.shape()
     turned = torch.flip(x, [axis]) if node.attr("reverse", 0) else x
-    if node.attr("exclusive", 0):
+    if node.attr("exclusive", 0) and size[axis]:
         first = torch.zeros_like(torch.narrow(turned, axis, 0, 1))
         turned = torch.cat([first, torch.narrow(turned, axis, 0, size[axis] - 1)], axis)
     total = torch.cumsum(turned, axis)

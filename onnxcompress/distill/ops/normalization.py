@@ -16,7 +16,9 @@ OPS = OpTable()
 @OPS.op("BatchNormalization")
 def batch_norm(node: OpNode, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any:
     """Per channel; running statistics, or the batch's, which the running ones then follow."""
-    if node.outputs > 1 or node.attr("training_mode", 0):
+    # Before opset 14 naming the statistics asks for training, whether or not anything reads them.
+    named = node.outputs > 1 or (node.opset < 14 and node.parts > 1)
+    if named or node.attr("training_mode", 0):
         raise node.refuse("it was exported in training mode", "Export the model for inference.")
     momentum, shape = 1.0 - float(node.attr("momentum", 0.9)), node.shape()
     follow = node.training and shape[0] * math.prod(shape[2:]) > 1  # one value has no spread
