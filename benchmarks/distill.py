@@ -48,6 +48,7 @@ STUDENTS: dict[str, tuple[str, ...]] = {
     "W4A8": ("quantize", "--weights", "int4"),
     "W4A8 fast": ("quantize", "--weights", "int4", "--effort", "fast", "--islands", "0"),
 }
+USUAL = ("0.5 x MACs", "0.3 x MACs", "W4A8", "W4A8 fast")
 # Samples to train on, and to make students with, at most.
 MOST, MADE_WITH = 5000, 1500
 # An independent student and its teacher.
@@ -104,7 +105,7 @@ class Bench:
         """Training samples, with their labels, as a file that the command line reads."""
         path = self.work / f"{name}.train.npz"
         if not path.exists():
-            arrays, labels = training(name, self._most)
+            arrays, labels = _training(name, self._most)
             np.savez(path, **arrays, **({} if labels is None else {"labels": labels}))
         return path
 
@@ -147,10 +148,10 @@ class Bench:
             *_QUIET, "--json", "-o", str(made),
         )  # fmt: skip
         seconds = time.perf_counter() - began
-        self.runs[plan.key] = {**_told(told), "seconds": seconds, **self._scored(plan, start, made)}
-        self.runs = {**self._kept(), plan.key: self.runs[plan.key]}  # others may have written meanwhile
+        row = {**_told(told), "seconds": seconds, **self._scored(plan, start, made)}
+        self.runs = {**self._kept(), plan.key: row}  # others may have written meanwhile
         self._log.write_text(json.dumps(self.runs, indent=1) + "\n", encoding="utf-8")
-        print(f"{plan.key}: {_shown(self.runs[plan.key])}", flush=True)
+        print(f"{plan.key}: {_shown(row)}", flush=True)
 
     def _scored(self, plan: Plan, start: Path, made: Path) -> dict[str, Any]:
         found, wanted = self.known(plan.name)
@@ -160,7 +161,7 @@ class Bench:
         return {"float": whole.reference, "start": whole.value, "end": gain.value, "interval": gain.interval}
 
 
-def training(name: str, most: int = MOST) -> tuple[Arrays, np.ndarray | None]:
+def _training(name: str, most: int = MOST) -> tuple[Arrays, np.ndarray | None]:
     """Samples to train on, and their labels where there are any."""
     folder, like = os.environ.get("ONNXCOMPRESS_TEST_DATA"), samples_of(name)
     known = catalog(Path(folder), most) if folder else {}
@@ -171,7 +172,7 @@ def training(name: str, most: int = MOST) -> tuple[Arrays, np.ndarray | None]:
 
 
 def _maps(name: str) -> tuple[str, ...]:
-    return ("--labels", "labels") if training(name)[1] is not None else ()
+    return ("--labels", "labels") if _training(name)[1] is not None else ()
 
 
 def _run(*arguments: str) -> str:
@@ -204,7 +205,7 @@ def _plans(names: list[str], seeds: int, students: list[str], ways: list[str]) -
         for name in names:
             for student in _students(name, students):
                 for way in ways:
-                    if way == "distilled" or training(name)[1] is not None:
+                    if way == "distilled" or _training(name)[1] is not None:
                         yield Plan(name, student, way, seed)
 
 
@@ -258,7 +259,7 @@ def _spread(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(NAMES))
-    parser.add_argument("--students", nargs="*", default=list(STUDENTS)[1:])
+    parser.add_argument("--students", nargs="*", default=list(USUAL))
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--budget", default="3m")
     parser.add_argument("--seeds", type=int, default=3)

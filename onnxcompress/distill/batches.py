@@ -20,6 +20,8 @@ T = TypeVar("T", np.ndarray, torch.Tensor)
 
 # Runs in one step where the model takes a fixed number of samples a run.
 _MOST_RUNS = 8
+# Samples whose labels are read together.
+_LABELS = 1024
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,14 @@ def parts_of(model: ir.Model, source: DataSource, indices: np.ndarray, size: int
     parts = list(itertools.islice(runs, max(len(firsts), _MOST_RUNS)))
     whole = sum(run.share for run in parts)
     return [replace(run, share=run.share / whole) for run in parts]
+
+
+def labels_in_parts(source: DataSource) -> Iterator[tuple[int, np.ndarray]]:
+    """The number of a first sample, and the labels from it on, for some samples at a time; nothing without labels."""
+    for first in range(0, len(source), _LABELS):
+        labels = source.labels(np.arange(first, min(first + _LABELS, len(source))))
+        if labels is not None:
+            yield first, labels
 
 
 def class_ids(labels: np.ndarray | None) -> torch.Tensor | None:

@@ -21,14 +21,13 @@ import numpy as np
 import torch
 
 from onnxcompress import model_io
+from onnxcompress.distill.batches import labels_in_parts
 from onnxcompress.distill.course import Point
 from onnxcompress.distill.distributed import World
 from onnxcompress.distill.job import Job
 from onnxcompress.errors import ResourceError, UsageError
 
 _VERSION = 2
-# Labels hashed at a time.
-_LABELS = 4096
 _FILE = "checkpoint.pt"
 _DAMAGE = (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)
 
@@ -41,9 +40,8 @@ def fingerprint(job: Job, processes: int) -> str:
         found.update(model_io.fingerprint(model).encode())
     for source in (job.data, *([job.held_out] if job.held_out is not None else [])):
         found.update(source.fingerprint().encode())
-        for start in range(0, len(source), _LABELS):
-            labels = source.labels(np.arange(start, min(start + _LABELS, len(source))))
-            found.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
+        for _, labels in labels_in_parts(source):
+            found.update(np.ascontiguousarray(labels).tobytes())
     for path in job.settings.ops:
         found.update(Path(path).read_bytes())
     return found.hexdigest()

@@ -32,8 +32,7 @@ from onnxcompress.distill.ops.dtypes import to_torch
 from onnxcompress.distill.optimization import Stepper
 from onnxcompress.distill.outputs import Answer
 from onnxcompress.distill.settings import Settings
-from onnxcompress.distill.taps import Tap
-from onnxcompress.distill.teacher import Teacher, in_runs
+from onnxcompress.distill.teacher import Teacher, cut, in_runs
 from onnxcompress.errors import ModelError
 from onnxcompress.report import Finding, Severity
 from onnxcompress.runtime_options import RuntimeOptions
@@ -84,7 +83,7 @@ class LearningTeacher(Teacher):
         labels: bool = True,
     ) -> None:
         super().__init__(model, names, pair.taps, options)
-        self._wanted, self._taps = [n for n in names if n], {tap.name: tap for tap in pair.taps}
+        self._wanted = [n for n in names if n]
         self._answers, self._power, self._multiple = pair.answers, pair.power, multiple
         self._world, self._bridge, self._labels = world or World(), Bridge(model), labels
         self._inputs = {value.name for value in model.graph.inputs}
@@ -147,7 +146,7 @@ class LearningTeacher(Teacher):
         made = in_runs(
             own, self._fixed(own), lambda part: self._bridge.specialise(part, self._wanted).run(part), torch.cat
         )
-        return {n: _view(made[n], self._taps.get(n)) for n in self._wanted}
+        return {n: cut(made[n], self._views.get(n)) for n in self._wanted}
 
     def loss(self, run: Run, sample: Sample) -> tuple[torch.Tensor, float]:
         """L_T and the drift of one run."""
@@ -196,10 +195,3 @@ def tutor_of(
         return None
     rate, optimizer = settings.teacher_rate, settings.optimizer
     return LearningTeacher(model, names, pair, rate, optimizer, options, world, labels=labels)
-
-
-def _view(tensor: torch.Tensor, tap: Tap | None) -> torch.Tensor:
-    """The tensor, cut to what the student has."""
-    for axis, indices in ({} if tap is None else tap.kept).items():
-        tensor = tensor.index_select(axis, torch.as_tensor(np.ascontiguousarray(indices), device=tensor.device))
-    return tensor

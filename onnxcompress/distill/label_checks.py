@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from onnxcompress.data import DataSource
-from onnxcompress.distill.batches import Run
+from onnxcompress.distill.batches import Run, labels_in_parts
 from onnxcompress.distill.losses.labels import IGNORED
 from onnxcompress.distill.outputs import Answer
 from onnxcompress.errors import DataError
 from onnxcompress.report import Finding
 
 _ROW = 2
-# Samples whose labels are looked at together.
-_ROWS = 1024
 
 
 def check_labels(runs: Sequence[Run], terms: Mapping[str, float]) -> list[Finding]:
@@ -38,9 +36,8 @@ def check_class_ids(source: DataSource, answers: Sequence[Answer], sizes: Mappin
         DataError: With the first sample whose label is none.
     """
     answer = next(a for a in answers if a.classes)
-    for first in range(0, len(source), _ROWS):
-        labels = source.labels(np.arange(first, min(first + _ROWS, len(source))))
-        if labels is None or not np.issubdtype(labels.dtype, np.integer):
+    for first, labels in labels_in_parts(source):
+        if not np.issubdtype(labels.dtype, np.integer):
             return
         _check_rows(source, first, labels, answer, sizes)
 

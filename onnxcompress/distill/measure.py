@@ -113,7 +113,7 @@ class Examiner:
         self._answers, self._power, self._labels = answers, power, labels
         names = {a.name for a in answers}
         self._runs = [
-            (run, run.real({n: t for n, t in teacher.tensors(run.feeds).items() if n in names}))
+            (run, {} if labels else run.real({n: t for n, t in teacher.tensors(run.feeds).items() if n in names}))
             for start in range(0, count, batch)
             for run in runs_of(model, source, np.arange(start, min(start + batch, count)), of=count)
         ]

@@ -153,10 +153,17 @@ def _is_mask(value: ir.Value) -> bool:
 
 def _become_angles(node: ir.Node) -> bool:
     """True where everything that reads the node's result makes angles of it."""
-    readers = [use.node for out in node.outputs for use in out.uses()]
-    if not readers or any(out.is_graph_output() for out in node.outputs):
-        return False
-    return all(r.op_type in _ANGLES or (r.op_type in _TO_ANGLES and _become_angles(r)) for r in readers)
+    todo, seen = [node], {node}
+    while todo:
+        outs = todo.pop().outputs
+        readers = {use.node for out in outs for use in out.uses() if use.node.op_type not in _ANGLES}
+        if any(out.is_graph_output() for out in outs) or not any(out.uses() for out in outs):
+            return False
+        if any(reader.op_type not in _TO_ANGLES for reader in readers):
+            return False
+        todo += readers - seen
+        seen |= readers
+    return True
 
 
 def _is_counted(value: ir.Value) -> bool:

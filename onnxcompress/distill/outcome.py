@@ -52,20 +52,20 @@ def judge_findings(
 
 
 def _verdict(numbers: Mapping[str, float | int | str], *, better: bool, written: bool, gained: bool) -> Finding:
-    aim = {"labels": "the labels"}.get(str(numbers.get("aim")), "its teacher")
+    aim = numbers.get("aim", "teacher")
+    own = "its teacher" if aim == "teacher" else f"the {aim}"
     if better and not gained:
         message = (
             f"repair alone brought the student closer, no step did; {numbers['weights']} weights: {_story(numbers)}"
         )
         return Finding("DISTILL-REPAIR-ONLY", message, "", Severity.WARNING, dict(numbers))
     if better:
-        towards = aim.replace("its", "the")
-        message = f"{numbers['weights']} weights were trained towards {towards}: {_story(numbers)}"
+        message = f"{numbers['weights']} weights were trained towards the {aim}: {_story(numbers)}"
         return Finding("DISTILL-TRAINED", message, numbers=dict(numbers))
     if written:
-        message = f"the student is further from {aim} than before; written as asked"
+        message = f"the student is further from {own} than before; written as asked"
         return Finding("DISTILL-WORSE", message, "", Severity.WARNING, dict(numbers))
-    message = f"the student did not come closer to {aim}; it was left as it came"
+    message = f"the student did not come closer to {own}; it was left as it came"
     return Finding("DISTILL-NO-GAIN", message, "", Severity.WARNING, dict(numbers))
 
 

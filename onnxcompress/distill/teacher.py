@@ -49,6 +49,13 @@ class Teacher:
         return fixed_batch({spec.name: spec.dims for spec in self._session.inputs}, feeds)
 
 
+def cut(tensor: torch.Tensor, tap: Tap | None) -> torch.Tensor:
+    """A tensor of the teacher in torch, cut to what the student has; `Tap.teacher_view` does it for arrays."""
+    for axis, indices in ({} if tap is None else tap.kept).items():
+        tensor = tensor.index_select(axis, torch.as_tensor(np.ascontiguousarray(indices), device=tensor.device))
+    return tensor
+
+
 def fixed_batch(dims: Mapping[str, Sequence[object]], feeds: Mapping[str, np.ndarray]) -> int | None:
     """Samples that a model takes at once; None where that is free or its inputs do not agree on it."""
     firsts = {sizes[0] if sizes else None for name, sizes in dims.items() if name in feeds}

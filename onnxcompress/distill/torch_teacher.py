@@ -10,7 +10,7 @@ import torch
 
 from onnxcompress.distill.bridge import Bridge
 from onnxcompress.distill.taps import Tap
-from onnxcompress.distill.teacher import Teacher, fixed_batch, in_runs
+from onnxcompress.distill.teacher import Teacher, cut, fixed_batch, in_runs
 from onnxcompress.runtime_options import RuntimeOptions
 
 
@@ -26,7 +26,7 @@ class TorchTeacher(Teacher):
     def __init__(self, model: ir.Model, names: Sequence[str], taps: Sequence[Tap] = ()) -> None:
         self._bridge, self._names = Bridge(model), [n for n in names if n]
         self._sizes = {value.name or "": [*(value.shape or ())] for value in model.graph.inputs}
-        self._kept = {tap.name: tap.kept for tap in taps}
+        self._views = {tap.name: tap for tap in taps}
         for parameter in self._bridge.parameters:
             parameter.requires_grad_(False)
 
@@ -39,15 +39,10 @@ class TorchTeacher(Teacher):
         wanted = {name: array for name, array in feeds.items() if name in self._sizes}
         with torch.no_grad():
             made = in_runs(wanted, fixed_batch(self._sizes, wanted), self._run, torch.cat)
-        return {name: self._view(name, made[name]) for name in self._names}
+        return {name: cut(made[name], self._views.get(name)) for name in self._names}
 
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         return self._bridge.specialise(feeds, self._names).run(feeds)
-
-    def _view(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        for axis, indices in self._kept.get(name, {}).items():
-            tensor = tensor.index_select(axis, torch.as_tensor(indices, device=tensor.device))
-        return tensor
 
 
 def open_teacher(

@@ -115,11 +115,13 @@ class Trainer:
         """Count every term in units of its present value on `probe`; the values."""
         totals: dict[str, float] = {}
         with torch.no_grad():
+            samples: Iterable[Sample] = (self._sample(run) for run in probe)
             if self.objective.fits:  # else one run's tensors at a time are enough
-                self.objective.prepare([self._sample(run) for run in probe])
+                samples = list(samples)
+                self.objective.prepare(samples)
                 self.world.follow_first(self.objective.parameters())
-            for run in probe:
-                for name, value in self.objective.terms(self._sample(run)).items():
+            for run, sample in zip(probe, samples, strict=True):
+                for name, value in self.objective.terms(sample).items():
                     totals[name] = totals.get(name, 0.0) + run.share * float(value)
         self.objective.first.update(totals)
         return totals

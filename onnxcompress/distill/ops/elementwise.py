@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
@@ -231,24 +232,23 @@ def bias_gelu(node: OpNode, x: Any, bias: Any = None) -> Any:
 @OPS.op("CumSum")
 def cumsum(node: OpNode, x: Any, _axis: Any) -> Any:
     """Running sum along an axis, with or without the element itself, from either end."""
-    axis, size = node.ints(1)[0] % node.rank(), node.shape()
-    turned = torch.flip(x, [axis]) if node.attr("reverse", 0) else x
-    if node.attr("exclusive", 0) and size[axis]:
-        first = torch.zeros_like(torch.narrow(turned, axis, 0, 1))
-        turned = torch.cat([first, torch.narrow(turned, axis, 0, size[axis] - 1)], axis)
-    total = torch.cumsum(turned, axis)
-    return torch.flip(total, [axis]) if node.attr("reverse", 0) else total
+    return _running(node, x, torch.cumsum, torch.zeros_like)
 
 
 @OPS.op("CumProd")
 def cumprod(node: OpNode, x: Any, _axis: Any) -> Any:
     """Running product along an axis, with or without the element itself, from either end."""
+    return _running(node, x, torch.cumprod, torch.ones_like)
+
+
+def _running(node: OpNode, x: Any, step: Callable[..., Any], first: Callable[[Any], Any]) -> Any:
+    """`step` along the axis; without the element itself a `first` one comes in front, and the last drops out."""
     axis, size = node.ints(1)[0] % node.rank(), node.shape()
     turned = torch.flip(x, [axis]) if node.attr("reverse", 0) else x
-    if node.attr("exclusive", 0):
-        first = torch.ones_like(torch.narrow(turned, axis, 0, 1))
-        turned = torch.cat([first, torch.narrow(turned, axis, 0, size[axis] - 1)], axis)
-    total = torch.cumprod(turned, axis)
+    if node.attr("exclusive", 0) and size[axis]:
+        start = first(torch.narrow(turned, axis, 0, 1))
+        turned = torch.cat([start, torch.narrow(turned, axis, 0, size[axis] - 1)], axis)
+    total = step(turned, axis)
     return torch.flip(total, [axis]) if node.attr("reverse", 0) else total
 
 
@@ -261,7 +261,16 @@ def swiglu(node: OpNode, a: Any, b: Any) -> Any:
 @OPS.op("Softmax", "LogSoftmax")
 def softmax(node: OpNode, x: Any) -> Any:
     """Along one axis (opset 13), or over all axes from `axis` on (before)."""
-    function = call_softmax if node.op_type == "Softmax" else nnf.log_softmax
+    return _over_classes(node, x, call_softmax if node.op_type == "Softmax" else nnf.log_softmax)
+
+
+@OPS.op("Hardmax")
+def hardmax(node: OpNode, x: Any) -> Any:
+    """One at the first largest element, over the same axes."""
+    return _over_classes(node, x, _hardmax)
+
+
+def _over_classes(node: OpNode, x: Any, function: Callable[..., Any]) -> Any:
     if node.opset >= 13:
         return call(function, x, node.axis(-1))
     axis, shape = node.axis(1), node.shape()
@@ -269,16 +278,6 @@ def softmax(node: OpNode, x: Any) -> Any:
         return call(function, x, axis)
     flat = x.reshape([math.prod(shape[:axis]), math.prod(shape[axis:])])
     return call(function, flat, 1).reshape(list(shape))
-
-
-@OPS.op("Hardmax")
-def hardmax(node: OpNode, x: Any) -> Any:
-    """One at the first largest element of the axis (opset 13), or of all axes from `axis` on (before)."""
-    if node.opset >= 13:
-        return call(_hardmax, x, node.axis(-1))
-    axis, shape = node.axis(1), node.shape()
-    flat = x.reshape([math.prod(shape[:axis]), math.prod(shape[axis:])])
-    return call(_hardmax, flat, 1).reshape(list(shape))
 
 
 def _hardmax(x: torch.Tensor, axis: int) -> torch.Tensor:
